@@ -1,0 +1,281 @@
+"""Every setting of every process, validated once, from the environment or a YAML file.
+
+Precedence: environment `ENI_LEDGER_*` (nested names joined by two underscores, as in
+`ENI_LEDGER_POSTGRES__DSN`) over the YAML file named by `ENI_LEDGER_CONFIG` over the defaults.
+A wrong value is refused at start with its path and what is allowed; nothing is read later.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+CONFIG_FILE_VARIABLE = "ENI_LEDGER_CONFIG"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PostgresSettings(_Section):
+    """The ledger's database."""
+
+    dsn: SecretStr = Field(
+        default=SecretStr("postgresql:///eni_ledger"),
+        description="libpq connection string or URL of the ledger; TLS and SCRAM as libpq has them",
+    )
+    pool_size: int = Field(default=8, ge=1, le=100, description="connections per process")
+    statement_timeout_s: Seconds = Field(default=30.0, description="bound on one statement")
+
+
+class KafkaSettings(_Section):
+    """The event log."""
+
+    bootstrap_servers: str = Field(default="127.0.0.1:9092", description="host:port[,host:port…]")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    topic_prefix: str = Field(default="eni-ledger", pattern=r"^[a-zA-Z0-9._-]{1,80}$")
+    group_id: str = Field(
+        default="eni-ledger-intake",
+        description="decides who reads which partition; offsets live in PostgreSQL",
+    )
+    session_timeout_ms: int = Field(default=6000, ge=1000)
+    message_bytes_max: int = Field(
+        default=1_048_576,
+        ge=1024,
+        description="a larger message is not parsed: it becomes a dead letter",
+    )
+    fetch_bytes_max: int = Field(default=16_777_216, ge=1_048_576)
+
+
+class KubeSettings(_Section):
+    """How the Kubernetes API is reached; in a cluster nothing needs to be set."""
+
+    kubeconfig: Path | None = Field(
+        default=None, description="path; absent: in-cluster, then KUBECONFIG"
+    )
+    context: str | None = None
+    page_size: int = Field(default=500, ge=1, le=5000, description="objects per list page")
+    request_timeout_s: Seconds = 10.0
+
+
+class RateLimit(_Section):
+    """A token bucket shared by all replicas through PostgreSQL."""
+
+    per_minute: float = Field(gt=0)
+    burst: int = Field(ge=1)
+
+
+# The incumbent's defaults per minute (reference §8.1) are the best public proxy for the quotas. Its burst is a whole
+# minute's quota; ours is a few seconds' worth, because node agents share the same quota (P9).
+DEFAULT_RATE_LIMITS: dict[str, RateLimit] = {
+    "AttachNetworkInterface": RateLimit(per_minute=500, burst=20),
+    "CreateNetworkInterface": RateLimit(per_minute=500, burst=20),
+    "DeleteNetworkInterface": RateLimit(per_minute=500, burst=20),
+    "DescribeNetworkInterfaces": RateLimit(per_minute=800, burst=30),
+    "DetachNetworkInterface": RateLimit(per_minute=400, burst=16),
+    "DescribeInstanceTypes": RateLimit(per_minute=400, burst=10),
+    "DescribeVSwitches": RateLimit(per_minute=300, burst=10),
+    "ModifyNetworkInterfaceAttribute": RateLimit(per_minute=300, burst=10),
+}
+
+
+class CloudSettings(_Section):
+    """Alibaba Cloud: where, as whom, how fast."""
+
+    region_id: str = Field(default="", description="for example cn-hangzhou")
+    vpc_id: str = Field(default="", description="the cluster's VPC")
+    ecs_endpoint: str | None = Field(
+        default=None, description="host[:port]; absent: the region's own"
+    )
+    vpc_endpoint: str | None = None
+    protocol: Literal["https", "http"] = "https"
+    access_key_id: str | None = None
+    access_key_secret: SecretStr | None = None
+    credential_path: Path | None = Field(
+        default=None, description="ACK's encrypted token file, usually /var/addon/token-config"
+    )
+    connect_timeout_s: Seconds = 5.0
+    read_timeout_s: Seconds = 10.0
+    rate_limits: dict[str, RateLimit] = Field(
+        default_factory=dict, description="per API; others keep their default"
+    )
+    budget_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="share of each rate that is ours; the rest is the node agents'",
+    )
+
+    def rate_limit(self, api: str) -> RateLimit:
+        """The bucket of `api`: configured, or the default (500 a minute for one nobody named)."""
+        limit = self.rate_limits.get(api) or DEFAULT_RATE_LIMITS.get(api)
+        return limit or RateLimit(per_minute=500, burst=20)
+
+
+class PolicySettings(_Section):
+    """What the incumbent's ctrl-config.yaml says about Pods (reference §9)."""
+
+    enable_trunk: bool = True
+    enable_webhook_inject_resource: bool = True
+    custom_stateful_workload_kinds: tuple[str, ...] = ()
+    ip_stack: Literal["ipv4", "ipv6", "dual"] = "ipv4"
+    ipam_type: Literal["", "crd"] = ""
+    resource_group_id: str = ""
+
+
+class WatcherSettings(_Section):
+    heartbeat_interval_s: Seconds = Field(default=1.0, le=1.0)
+
+
+class IntakeSettings(_Section):
+    batch_max: int = Field(default=500, ge=1, le=5000, description="messages per transaction")
+
+
+class BreakerSettings(_Section):
+    """P11: more destructive decisions than this in the interval, and all further ones wait for a person."""
+
+    interval_s: Seconds = 300.0
+    absolute: int = Field(default=200, ge=1)
+    share: float = Field(default=0.3, gt=0, le=1, description="of the live allocations")
+    share_floor: int = Field(
+        default=10, ge=1, description="the share is not looked at below this many"
+    )
+
+
+class ReconcilerSettings(_Section):
+    workers: int = Field(default=8, ge=1, le=64)
+    claim_s: Seconds = Field(default=30.0, description="how long a claim on a Pod's work is held")
+    look_interval_s: Seconds = Field(
+        default=1.0, description="between looks at an attach or detach in progress"
+    )
+    podnetworking_resync_s: Seconds = Field(
+        default=300.0, description="a vSwitch deleted later shows within this time"
+    )
+    gap_restarts_ttl: bool = Field(
+        default=True, description="P2: an observation gap restarts TTLs held across it"
+    )
+    breaker: BreakerSettings = BreakerSettings()
+
+
+class WebhookSettings(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 4443
+    name: str = Field(
+        default="eni-ledger", description="of the webhook configurations and the certificate Secret"
+    )
+    service_name: str = "eni-ledger-webhook"
+    service_namespace: str = "kube-system"
+    register_url: str | None = Field(
+        default=None, description="register clientConfig.url instead of the Service (local stack)"
+    )
+    failure_policy: Literal["Ignore", "Fail"] = "Ignore"
+    excluded_namespaces: tuple[str, ...] = ("kube-system",)
+
+
+class ConsoleSettings(_Section):
+    host: str = "127.0.0.1"
+    port: Port = 8790
+    tokens: dict[str, SecretStr] = Field(
+        default_factory=dict, description="name -> static bearer token"
+    )
+
+
+class HttpSettings(_Section):
+    """/healthz, /readyz and /metrics of a process."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(default=0, description="0: any free port, named in the log")
+
+
+class LogSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(BaseSettings):
+    """Everything. Sections are frozen; a change needs a restart."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ENI_LEDGER_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    cluster_id: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,128}$",
+        description="the ACK cluster id; in every key and in the tags of every ENI",
+    )
+    local_stack: bool = Field(
+        default=False, description="only the embedded stack sets this: its clock may be replaced"
+    )
+    postgres: PostgresSettings = PostgresSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    kube: KubeSettings = KubeSettings()
+    cloud: CloudSettings = CloudSettings()
+    policy: PolicySettings = PolicySettings()
+    watcher: WatcherSettings = WatcherSettings()
+    intake: IntakeSettings = IntakeSettings()
+    reconciler: ReconcilerSettings = ReconcilerSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings' own
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: list[PydanticBaseSettingsSource] = [
+            init_settings,
+            env_settings,
+            file_secret_settings,
+        ]
+        file = os.environ.get(CONFIG_FILE_VARIABLE)
+        if file:
+            sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=file))
+        return tuple(sources)
+
+
+class SettingsError(Exception):
+    """The settings can't be used: each line names one path, its cause and what is allowed."""
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read and validate the settings.
+
+    Raises SettingsError naming every wrong path. `overrides` (top-level section -> value) win over all sources.
+    """
+    file = os.environ.get(CONFIG_FILE_VARIABLE)
+    if file and not Path(file).is_file():
+        raise SettingsError(
+            f"{CONFIG_FILE_VARIABLE} names {file}, which is not a file: correct the path or unset it"
+        )
+    try:
+        return Settings(**(overrides or {}))
+    except ValidationError as refused:
+        lines = [
+            f"setting {'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            for error in refused.errors()
+        ]
+        raise SettingsError("\n".join(lines)) from refused
