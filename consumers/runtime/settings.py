@@ -82,8 +82,9 @@ class RateLimit(_Section):
     burst: int = Field(ge=1)
 
 
-# The incumbent's defaults per minute (reference §8.1) are the best public proxy for the quotas. Its burst is a whole
-# minute's quota; ours is a few seconds' worth, because node agents share the same quota (P9).
+# The incumbent's defaults per minute (reference §8.1) are the best public proxy for the quotas.
+# Its burst is a whole minute's quota; ours is a few seconds' worth, because node agents share the
+# same quota (P9).
 DEFAULT_RATE_LIMITS: dict[str, RateLimit] = {
     "AttachNetworkInterface": RateLimit(per_minute=500, burst=20),
     "CreateNetworkInterface": RateLimit(per_minute=500, burst=20),
@@ -149,7 +150,7 @@ class IntakeSettings(_Section):
 
 
 class BreakerSettings(_Section):
-    """P11: more destructive decisions than this in the interval, and all further ones wait for a person."""
+    """P11: above this many destructive decisions in the interval, the others wait for a person."""
 
     interval_s: Seconds = 300.0
     absolute: int = Field(default=200, ge=1)
@@ -264,12 +265,14 @@ class SettingsError(Exception):
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read and validate the settings.
 
-    Raises SettingsError naming every wrong path. `overrides` (top-level section -> value) win over all sources.
+    `overrides` (top-level section -> value) win over all sources. Raises SettingsError naming
+    every wrong path.
     """
     file = os.environ.get(CONFIG_FILE_VARIABLE)
     if file and not Path(file).is_file():
         raise SettingsError(
-            f"{CONFIG_FILE_VARIABLE} names {file}, which is not a file: correct the path or unset it"
+            f"{CONFIG_FILE_VARIABLE} names {file}, which is not a file: "
+            "correct the path or unset it"
         )
     try:
         return Settings(**(overrides or {}))
