@@ -72,7 +72,7 @@ def parse_event_type(text: str) -> tuple[Entity, Action]:
     entity, action, version = match.groups()
     if version != TYPE_VERSION:
         raise UnknownTypeError(
-            f"type {text[:120]!r} has version {version}; this reader knows {TYPE_VERSION}: upgrade it"
+            f"type {text[:120]!r}: version {version} is unknown, {TYPE_VERSION} is read: upgrade"
         )
     for known_entity in ENTITIES:
         for known_action in ACTIONS:

@@ -1,0 +1,145 @@
+"""How our processes connect to Kafka: aiokafka arguments from the settings, and the topics made
+sure of.
+
+No idempotence and no transactions: managed Kafka of older versions and topics without them must
+work (design: "Kafka"), and every reader drops duplicates anyway. Keys go through murmur2,
+aiokafka's default.
+"""
+
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from consumers.contract.topics import DEFAULT_PARTITIONS, all_topics
+from consumers.runtime.settings import KafkaSettings
+
+_log = structlog.get_logger(__name__)
+
+#: "The broker's own default"; brokers before 2.4 refuse it and get a number instead.
+_BROKER_DEFAULT: Final = -1
+_REPLICAS_WANTED: Final = 3
+#: How long one request may take before the client gives up on a broker: several times a leader
+#: election, and still within the 10 s in which another watcher or intake takes over.
+REQUEST_TIMEOUT_MS: Final = 8_000
+
+
+class KafkaSetupError(Exception):
+    """The topics are not as they must be: the text names the topic, the cause and the next step."""
+
+
+def connection_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """What producers, consumers and admin clients have in common: where, as whom, how guarded."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "client_id": client_id,
+        "security_protocol": settings.security_protocol,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+    }
+    if settings.security_protocol in ("SSL", "SASL_SSL"):
+        options["ssl_context"] = _tls(settings)
+    if settings.sasl_mechanism is not None:
+        password = settings.sasl_password
+        options["sasl_mechanism"] = settings.sasl_mechanism
+        options["sasl_plain_username"] = settings.sasl_username
+        options["sasl_plain_password"] = password.get_secret_value() if password else None
+    return options
+
+
+def _tls(settings: KafkaSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.ssl_cafile)
+    if settings.ssl_certfile is not None:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    return context
+
+
+def producer_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """Arguments of AIOKafkaProducer: a send is acknowledged by all in-sync replicas."""
+    return connection_options(settings, client_id) | {
+        "acks": "all",
+        "enable_idempotence": False,
+        "max_request_size": settings.message_bytes_max,
+        "max_batch_size": 131_072,
+    }
+
+
+def consumer_options(
+    settings: KafkaSettings, client_id: str, *, group_id: str | None = None
+) -> dict[str, Any]:
+    """Arguments of AIOKafkaConsumer.
+
+    With a group, the group decides only who reads which partition; positions are the ledger's, so
+    nothing is committed. Without one the caller assigns partitions itself.
+    """
+    options = connection_options(settings, client_id) | {
+        "group_id": group_id,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "fetch_max_bytes": settings.fetch_bytes_max,
+        "fetch_max_wait_ms": 100,
+    }
+    if group_id is not None:
+        options["session_timeout_ms"] = settings.session_timeout_ms
+        options["heartbeat_interval_ms"] = max(500, settings.session_timeout_ms // 4)
+    return options
+
+
+async def ensure_topics(
+    settings: KafkaSettings,
+    topics: Iterable[str] | None = None,
+    *,
+    client_id: str = "eni-ledger-setup",
+    partitions: int = DEFAULT_PARTITIONS,
+) -> None:
+    """Create the topics that are missing; existing ones are left as they are.
+
+    Replication is the broker's default where it has one, else min(3, brokers). Safe to call from
+    several processes at once. Raises KafkaSetupError (refused by the broker) or aiokafka's
+    KafkaError (unreachable).
+    """
+    wanted = tuple(topics) if topics is not None else all_topics(settings.topic_prefix)
+    admin = AIOKafkaAdminClient(**connection_options(settings, client_id))
+    await admin.start()
+    try:
+        missing = sorted(set(wanted) - set(await admin.list_topics()))
+        if not missing:
+            return
+        refused = await _create(admin, missing, partitions, _BROKER_DEFAULT)
+        if any(isinstance(error, InvalidReplicationFactorError) for error in refused.values()):
+            brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
+            refused = await _create(
+                admin, sorted(refused), partitions, min(_REPLICAS_WANTED, brokers)
+            )
+    finally:
+        await admin.close()
+    if refused:
+        causes = "; ".join(f"topic {topic}: {error}" for topic, error in sorted(refused.items()))
+        raise KafkaSetupError(
+            f"{causes}: create the topics yourself (deploy/kafka), or allow principal "
+            f"{settings.sasl_username or 'of this process'} to create them"
+        )
+    _log.info("topics created", topics=missing, partitions=partitions)
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, topics: list[str], partitions: int, replicas: int
+) -> dict[str, KafkaError]:
+    """The topics that could not be created, with the broker's reason."""
+    response = await admin.create_topics(
+        [NewTopic(name, num_partitions=partitions, replication_factor=replicas) for name in topics]
+    )
+    refused: dict[str, KafkaError] = {}
+    for topic, code, *rest in response.topic_errors:
+        error = for_code(code)
+        if code == 0 or error is TopicAlreadyExistsError:
+            continue
+        refused[topic] = error(*[part for part in rest[:1] if part])
+    return refused
