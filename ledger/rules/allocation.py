@@ -1,0 +1,411 @@
+"""One allocation: a Pod interface's ENI and addresses from request to release, as its entries tell it.
+
+`evolve` is the only way state comes about. It is total over the entries the rules can produce and
+raises ImpossibleEntry for any other, so that a bug stops at the book and not in the cloud.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from ledger.rules import entries as e
+from ledger.rules.entries import Address, Api, Entry, Place, Retention, Terms
+
+
+class Phase(StrEnum):
+    """Where an allocation stands. `WANTED` to `RESERVED` serve the Pod name; the others no longer."""
+
+    WANTED = "wanted"
+    BOUND = "bound"
+    LEAVING = "leaving"
+    RESERVED = "reserved"
+    RELEASING = "releasing"
+    RELEASED = "released"
+
+
+SERVING = frozenset({Phase.WANTED, Phase.BOUND, Phase.LEAVING, Phase.RESERVED})
+
+
+class ImpossibleEntry(Exception):  # noqa: N818 - reads as what it says
+    """An entry that can't follow the state: the rules have a bug, or a hand wrote into the book."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recorded(_Model):
+    """An entry with its place in the story."""
+
+    allocation_id: UUID
+    version: int
+    recorded_at: datetime
+    entry: Entry
+
+
+class Intent(_Model):
+    """A cloud call that was intended and isn't settled."""
+
+    id: UUID
+    api: Api
+    client_token: str | None
+    parameters: dict[str, str]
+    intended_at: datetime
+    deadline: datetime
+    unknown: bool = False
+
+
+class Attachment(_Model):
+    """Where the ENI is attached, or on its way to or from.
+
+    `pod_uid` is the Pod it was attached for: an attachment made for an earlier one is stale and is
+    taken off first, even on the same node, because a force-deleted Pod's sandbox may still use it.
+    """
+
+    instance_id: str
+    trunk_eni_id: str | None
+    pod_uid: str
+    motion: Literal["attaching", "attached", "detaching"]
+    since: datetime
+    vlan: int | None = None
+    eni_type: str = ""
+
+
+class Allocation(_Model):
+    """The state. Fields are None until the story reaches them."""
+
+    id: UUID
+    version: int
+    cluster: str
+    namespace: str
+    pod: str
+    interface: str
+    phase: Phase
+    pod_uid: str
+    node: str
+    terms: Terms
+    retention: Retention
+    created_at: datetime
+    changed_at: datetime
+    place: Place | None = None
+    address: Address | None = None
+    attachment: Attachment | None = None
+    intent: Intent | None = None
+    reported_gone: str | None = None
+    absent_since: datetime | None = None
+    ttl_due: datetime | None = None
+    release_requested: str | None = None
+    released_why: str | None = None
+    deleting_since: datetime | None = None
+    podeni_phase: str | None = None
+    podeni_uid: str | None = None
+    exhausted_vswitches: dict[str, datetime] = {}
+    parked: str | None = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether it still serves the Pod name (its slot is taken)."""
+        return self.phase in SERVING
+
+    @property
+    def stale_attachment(self) -> bool:
+        """Attached for an earlier Pod than the one it serves now."""
+        return self.attachment is not None and self.attachment.pod_uid != self.pod_uid
+
+
+def evolve(before: Allocation | None, recorded: Recorded) -> Allocation:
+    """State after one more entry. Raises ImpossibleEntry where the entry can't follow."""
+    entry = recorded.entry
+    if isinstance(entry, e.Requested):
+        if before is not None:
+            raise ImpossibleEntry(f"allocation {before.id}: requested twice")
+        return _opened(recorded, entry)
+    if before is None:
+        raise ImpossibleEntry(f"allocation {recorded.allocation_id}: begins with {entry.kind}")
+    if recorded.version != before.version + 1:
+        raise ImpossibleEntry(
+            f"allocation {before.id}: version {recorded.version} follows {before.version}"
+        )
+    if before.phase is Phase.RELEASED:
+        raise ImpossibleEntry(f"allocation {before.id}: {entry.kind} after its release")
+    changes = _CHANGES[type(entry)](before, entry, recorded.recorded_at)
+    return before.model_copy(
+        update={"version": recorded.version, "changed_at": recorded.recorded_at, **changes}
+    )
+
+
+def fold(story: Iterable[Recorded]) -> Allocation:
+    """The state after a whole story, which must not be empty."""
+    state: Allocation | None = None
+    for recorded in story:
+        state = evolve(state, recorded)
+    if state is None:
+        raise ImpossibleEntry("a story without entries has no state")
+    return state
+
+
+def _opened(recorded: Recorded, entry: e.Requested) -> Allocation:
+    if recorded.version != 1:
+        raise ImpossibleEntry(f"allocation {recorded.allocation_id}: begins at {recorded.version}")
+    return Allocation(
+        id=recorded.allocation_id,
+        version=1,
+        cluster=entry.cluster,
+        namespace=entry.namespace,
+        pod=entry.pod,
+        interface=entry.interface,
+        phase=Phase.WANTED,
+        pod_uid=entry.pod_uid,
+        node=entry.node,
+        terms=entry.terms,
+        retention=entry.retention,
+        created_at=recorded.recorded_at,
+        changed_at=recorded.recorded_at,
+    )
+
+
+Changes = dict[str, Any]
+Change = Callable[[Allocation, Any, datetime], Changes]
+Kind = TypeVar("Kind", bound=BaseModel)
+_CHANGES: dict[type, Change] = {}
+
+
+def _on(kind: type[Kind]) -> Callable[[Callable[[Allocation, Kind, datetime], Changes]], Change]:
+    def register(change: Callable[[Allocation, Kind, datetime], Changes]) -> Change:
+        _CHANGES[kind] = change
+        return change
+
+    return register
+
+
+def _must(holds: bool, state: Allocation, entry: BaseModel) -> None:
+    if not holds:
+        raise ImpossibleEntry(
+            f"allocation {state.id} ({state.namespace}/{state.pod} {state.interface}, "
+            f"{state.phase}): {type(entry).__name__} can't follow"
+        )
+
+
+def _open_intent(state: Allocation, entry: BaseModel, intent: UUID) -> Intent:
+    if state.intent is None or state.intent.id != intent:
+        raise ImpossibleEntry(f"allocation {state.id}: {type(entry).__name__} of a settled call")
+    return state.intent
+
+
+# ------------------------------------------------------------------------------ the Pod
+
+
+@_on(e.Claimed)
+def _claimed(state: Allocation, entry: e.Claimed, at: datetime) -> Changes:
+    _must(state.phase in (Phase.LEAVING, Phase.RESERVED), state, entry)
+    return {
+        "phase": Phase.WANTED,
+        "pod_uid": entry.pod_uid,
+        "node": entry.node,
+        "place": None,
+        "absent_since": None,
+        "ttl_due": None,
+        "reported_gone": None,
+    }
+
+
+@_on(e.GoneReported)
+def _gone_reported(state: Allocation, entry: e.GoneReported, at: datetime) -> Changes:
+    _must(state.phase in (Phase.WANTED, Phase.BOUND), state, entry)
+    _must(state.pod_uid == entry.pod_uid, state, entry)
+    return {"reported_gone": entry.how}
+
+
+@_on(e.GoneRefuted)
+def _gone_refuted(state: Allocation, entry: e.GoneRefuted, at: datetime) -> Changes:
+    return {"reported_gone": None}
+
+
+@_on(e.AbsenceConfirmed)
+def _absence_confirmed(state: Allocation, entry: e.AbsenceConfirmed, at: datetime) -> Changes:
+    _must(state.phase in (Phase.WANTED, Phase.BOUND), state, entry)
+    _must(state.pod_uid == entry.pod_uid, state, entry)
+    return {
+        "phase": Phase.LEAVING,
+        "reported_gone": None,
+        "absent_since": at,
+        "ttl_due": entry.ttl_due,
+        "parked": None,
+    }
+
+
+@_on(e.Placed)
+def _placed(state: Allocation, entry: e.Placed, at: datetime) -> Changes:
+    _must(state.phase is Phase.WANTED, state, entry)
+    return {"place": entry.place}
+
+
+# ------------------------------------------------------------------------------ the release
+
+
+@_on(e.ReleaseRequested)
+def _release_requested(state: Allocation, entry: e.ReleaseRequested, at: datetime) -> Changes:
+    _must(state.serving, state, entry)
+    return {"release_requested": f"{entry.how} by {entry.by}: {entry.reason}"}
+
+
+@_on(e.ReleaseDecided)
+def _release_decided(state: Allocation, entry: e.ReleaseDecided, at: datetime) -> Changes:
+    _must(state.phase in (Phase.LEAVING, Phase.RESERVED), state, entry)
+    return {
+        "phase": Phase.RELEASING,
+        "released_why": entry.why,
+        "ttl_due": None,
+        "parked": None,
+    }
+
+
+@_on(e.Released)
+def _released(state: Allocation, entry: e.Released, at: datetime) -> Changes:
+    _must(state.phase is Phase.RELEASING, state, entry)
+    _must(state.intent is None and state.attachment is None, state, entry)
+    return {"phase": Phase.RELEASED, "deleting_since": None}
+
+
+# ------------------------------------------------------------------------------ calls
+
+
+@_on(e.CallIntended)
+def _call_intended(state: Allocation, entry: e.CallIntended, at: datetime) -> Changes:
+    _must(state.intent is None, state, entry)
+    return {
+        "intent": Intent(
+            id=entry.intent,
+            api=entry.api,
+            client_token=entry.client_token,
+            parameters=entry.parameters,
+            intended_at=at,
+            deadline=entry.deadline,
+        )
+    }
+
+
+@_on(e.CallDone)
+def _call_done(state: Allocation, entry: e.CallDone, at: datetime) -> Changes:
+    intent = _open_intent(state, entry, entry.intent)
+    settled: Changes = {"intent": None}
+    match intent.api:
+        case "CreateNetworkInterface":
+            _must(entry.address is not None, state, entry)
+            return settled | {"address": entry.address, "exhausted_vswitches": {}}
+        case "AttachNetworkInterface":
+            attachment = Attachment(
+                instance_id=intent.parameters["instance_id"],
+                trunk_eni_id=intent.parameters.get("trunk_eni_id"),
+                pod_uid=state.pod_uid,
+                motion="attaching",
+                since=at,
+            )
+            return settled | {"attachment": attachment}
+        case "DetachNetworkInterface":
+            return settled | _moving_off(state, at)
+        case "DeleteNetworkInterface":
+            return settled | {"deleting_since": at}
+
+
+def _moving_off(state: Allocation, at: datetime) -> Changes:
+    if state.attachment is None:
+        return {}
+    off = state.attachment.model_copy(update={"motion": "detaching", "since": at})
+    return {"attachment": off}
+
+
+@_on(e.CallRefused)
+def _call_refused(state: Allocation, entry: e.CallRefused, at: datetime) -> Changes:
+    intent = _open_intent(state, entry, entry.intent)
+    changes: Changes = {"intent": None}
+    if intent.api == "CreateNetworkInterface" and entry.code in VSWITCH_FULL:
+        full = {**state.exhausted_vswitches, intent.parameters["vswitch_id"]: at}
+        changes["exhausted_vswitches"] = full
+    return changes
+
+
+# Two codes for one condition (reference §5.3, terway PRs 75761cd1 and 2e90d624).
+VSWITCH_FULL = frozenset({"InvalidVSwitchId.IpNotEnough", "QuotaExceeded.PrivateIpAddress"})
+
+
+@_on(e.CallUnknown)
+def _call_unknown(state: Allocation, entry: e.CallUnknown, at: datetime) -> Changes:
+    intent = _open_intent(state, entry, entry.intent)
+    return {"intent": intent.model_copy(update={"unknown": True})}
+
+
+@_on(e.CallUndone)
+def _call_undone(state: Allocation, entry: e.CallUndone, at: datetime) -> Changes:
+    _open_intent(state, entry, entry.intent)
+    return {"intent": None}
+
+
+@_on(e.CallRepeated)
+def _call_repeated(state: Allocation, entry: e.CallRepeated, at: datetime) -> Changes:
+    intent = _open_intent(state, entry, entry.intent)
+    return {"intent": intent.model_copy(update={"deadline": entry.deadline, "unknown": False})}
+
+
+# ------------------------------------------------------------------------------ looks
+
+
+@_on(e.Attached)
+def _attached(state: Allocation, entry: e.Attached, at: datetime) -> Changes:
+    _must(state.attachment is not None and state.address is not None, state, entry)
+    pod_uid = state.attachment.pod_uid if state.attachment else state.pod_uid
+    attachment = Attachment(
+        instance_id=entry.instance_id,
+        trunk_eni_id=entry.trunk_eni_id,
+        pod_uid=pod_uid,
+        motion="attached",
+        since=at,
+        vlan=entry.vlan,
+        eni_type=entry.eni_type,
+    )
+    return {"attachment": attachment}
+
+
+@_on(e.AttachFailed)
+def _attach_failed(state: Allocation, entry: e.AttachFailed, at: datetime) -> Changes:
+    return {"attachment": None}
+
+
+@_on(e.Detached)
+def _detached(state: Allocation, entry: e.Detached, at: datetime) -> Changes:
+    return {"attachment": None}
+
+
+@_on(e.EniGone)
+def _eni_gone(state: Allocation, entry: e.EniGone, at: datetime) -> Changes:
+    return {"attachment": None, "address": None, "deleting_since": None}
+
+
+# ------------------------------------------------------------------------------ PodENI and people
+
+
+@_on(e.PodEniWritten)
+def _podeni_written(state: Allocation, entry: e.PodEniWritten, at: datetime) -> Changes:
+    changes: Changes = {"podeni_phase": entry.phase, "podeni_uid": entry.uid}
+    if entry.phase == "Bind":
+        _must(state.phase is Phase.WANTED, state, entry)
+        changes["phase"] = Phase.BOUND
+    elif entry.phase == "Unbind" and state.phase is Phase.LEAVING:
+        changes["phase"] = Phase.RESERVED
+    elif entry.phase == "Gone":
+        changes |= {"podeni_phase": None, "podeni_uid": None}
+    return changes
+
+
+@_on(e.Parked)
+def _parked(state: Allocation, entry: e.Parked, at: datetime) -> Changes:
+    return {"parked": f"{entry.reason}. {entry.next_step}"}
+
+
+@_on(e.Unparked)
+def _unparked(state: Allocation, entry: e.Unparked, at: datetime) -> Changes:
+    return {"parked": None}

@@ -1,0 +1,297 @@
+"""The kinds of entries an allocation's story is told in.
+
+Each kind is one immutable model; its fields are what the ledger stores under `data`, so a field is
+only ever added with a default and never renamed. What led to an entry is not here but in its
+cause, beside it. Times are aware UTC; ids are the cloud's or Kubernetes' own.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+Api = Literal[
+    "CreateNetworkInterface",
+    "AttachNetworkInterface",
+    "DetachNetworkInterface",
+    "DeleteNetworkInterface",
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Terms(_Model):
+    """What one interface was promised when it was requested (the Pod's pod-networks annotation)."""
+
+    vswitch_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...]
+    eni_type: str = "Default"
+    selection_policy: str = "ordered"
+    resource_group_id: str = ""
+    default_route: bool | None = None
+    extra_routes: tuple[str, ...] = ()
+    allocation_type: Literal["Elastic", "Fixed"] = "Elastic"
+    release_strategy: str = ""
+    release_after: str = ""
+
+
+class Retention(_Model):
+    """What happens to the addresses of a Pod that is gone; the same for all its interfaces.
+
+    `after_s` is in seconds and set for "ttl" only.
+    """
+
+    rule: Literal["none", "ttl", "never"]
+    after_s: float | None = None
+
+
+class Place(_Model):
+    """Where a Pod runs: its node and what the node is in the cloud."""
+
+    node: str
+    instance_id: str
+    zone: str
+    trunk_eni_id: str | None
+
+
+class Address(_Model):
+    """An ENI and all that came with it."""
+
+    eni: str
+    mac: str
+    vpc: str
+    vswitch: str
+    zone: str
+    ipv4: str
+    ipv6: str | None = None
+    ipv4_cidr: str = ""
+    ipv6_cidr: str = ""
+    security_group_ids: tuple[str, ...] = ()
+    resource_group_id: str = ""
+
+
+class Requested(_Model):
+    """A scheduled Pod asks for an interface of its own."""
+
+    kind: Literal["requested"] = "requested"
+    cluster: str
+    namespace: str
+    pod: str
+    interface: str
+    pod_uid: str
+    node: str
+    terms: Terms
+    retention: Retention
+
+
+class Claimed(_Model):
+    """A new Pod of the same name takes over the reservation."""
+
+    kind: Literal["claimed"] = "claimed"
+    pod_uid: str
+    node: str
+
+
+class GoneReported(_Model):
+    """Hearsay: the holder is said to be gone. A live look decides."""
+
+    kind: Literal["gone-reported"] = "gone-reported"
+    pod_uid: str
+    how: Literal["deleted", "terminal", "replaced", "unlisted"]
+
+
+class GoneRefuted(_Model):
+    """The live look found the holder running: the report was wrong."""
+
+    kind: Literal["gone-refuted"] = "gone-refuted"
+    pod_uid: str
+
+
+class AbsenceConfirmed(_Model):
+    """The live look found the holder gone or terminal: from here its absence counts."""
+
+    kind: Literal["absence-confirmed"] = "absence-confirmed"
+    pod_uid: str
+    found: Literal["absent", "terminal", "replaced"]
+    ttl_due: datetime | None = None
+
+
+class ReleaseRequested(_Model):
+    """A person wants the address released: by command, or by deleting the PodENI."""
+
+    kind: Literal["release-requested"] = "release-requested"
+    how: Literal["command", "podeni-deleted"]
+    by: str
+    reason: str
+
+
+class ReleaseDecided(_Model):
+    """The address goes back: from here it serves no Pod of this name any more."""
+
+    kind: Literal["release-decided"] = "release-decided"
+    why: Literal["elastic", "ttl", "requested", "never-allocated"]
+    note: str = ""
+
+
+class Placed(_Model):
+    """The facts about the Pod's node that the next attach will use."""
+
+    kind: Literal["placed"] = "placed"
+    place: Place
+
+
+class CallIntended(_Model):
+    """Written, and committed, before the call is made."""
+
+    kind: Literal["call-intended"] = "call-intended"
+    intent: UUID
+    api: Api
+    client_token: str | None
+    parameters: dict[str, str]
+    deadline: datetime
+
+
+class CallDone(_Model):
+    """The call took effect. `settled_by` says whether the cloud answered or a later look found it."""
+
+    kind: Literal["call-done"] = "call-done"
+    intent: UUID
+    settled_by: Literal["answer", "look"]
+    request_id: str
+    address: Address | None = None
+    already_gone: bool = False
+
+
+class CallRefused(_Model):
+    """The cloud said no; nothing happened. `throttled` says that only the rate was wrong."""
+
+    kind: Literal["call-refused"] = "call-refused"
+    intent: UUID
+    code: str
+    message: str
+    request_id: str
+    throttled: bool = False
+
+
+class CallUnknown(_Model):
+    """No usable answer: the call may have taken effect. It stays open until a look settles it."""
+
+    kind: Literal["call-unknown"] = "call-unknown"
+    intent: UUID
+    code: str
+    message: str
+
+
+class CallUndone(_Model):
+    """A look after the deadline found that the call never took effect."""
+
+    kind: Literal["call-undone"] = "call-undone"
+    intent: UUID
+    request_id: str
+
+
+class CallRepeated(_Model):
+    """The same create is sent again under the same client token, which the cloud answers with the
+    same ENI if the first one did take effect."""
+
+    kind: Literal["call-repeated"] = "call-repeated"
+    intent: UUID
+    deadline: datetime
+
+
+class Attached(_Model):
+    """A look found the ENI in use where it was meant to be."""
+
+    kind: Literal["attached"] = "attached"
+    instance_id: str
+    trunk_eni_id: str | None
+    vlan: int | None
+    eni_type: str
+
+
+class AttachFailed(_Model):
+    """A look found the ENI available again after an accepted attach: it fell back."""
+
+    kind: Literal["attach-failed"] = "attach-failed"
+    status: str
+
+
+class Detached(_Model):
+    """A look found the ENI available: nothing uses it."""
+
+    kind: Literal["detached"] = "detached"
+
+
+class EniGone(_Model):
+    """A look no longer found the ENI: its addresses are free."""
+
+    kind: Literal["eni-gone"] = "eni-gone"
+    expected: bool
+
+
+class PodEniWritten(_Model):
+    """The PodENI was written into this phase."""
+
+    kind: Literal["podeni-written"] = "podeni-written"
+    phase: Literal["Initial", "Bind", "Detaching", "Unbind", "Deleting", "Gone"]
+    uid: str
+
+
+class Released(_Model):
+    """The end: ENI, addresses and PodENI are gone."""
+
+    kind: Literal["released"] = "released"
+
+
+class Parked(_Model):
+    """Nothing further is tried until a person or a new event changes something."""
+
+    kind: Literal["parked"] = "parked"
+    reason: str
+    next_step: str
+    disputed: Address | None = None
+    with_allocation: UUID | None = None
+
+
+class Unparked(_Model):
+    """Work goes on."""
+
+    kind: Literal["unparked"] = "unparked"
+    by: str
+
+
+Entry = Annotated[
+    Requested
+    | Claimed
+    | GoneReported
+    | GoneRefuted
+    | AbsenceConfirmed
+    | ReleaseRequested
+    | ReleaseDecided
+    | Placed
+    | CallIntended
+    | CallDone
+    | CallRefused
+    | CallUnknown
+    | CallUndone
+    | CallRepeated
+    | Attached
+    | AttachFailed
+    | Detached
+    | EniGone
+    | PodEniWritten
+    | Released
+    | Parked
+    | Unparked,
+    Field(discriminator="kind"),
+]
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+
+
+def read_entry(kind: str, data: dict[str, object]) -> Entry:
+    """The entry stored under `kind` with `data`; raises pydantic.ValidationError for an unknown one."""
+    return _ENTRY.validate_python({"kind": kind, **data})

@@ -1,0 +1,103 @@
+"""What a live look at a Pod decides: whether its holder is gone, and whether a reservation may end.
+
+The only rules from which anything destructive follows (P2, P3, P11). Each takes a look that was
+made at the API server itself, after the question was asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from ledger.rules import entries as e
+from ledger.rules.allocation import Allocation, Phase
+from ledger.rules.entries import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class PodLook:
+    """What the API server itself said of a Pod name. `uid` is None when there is no such Pod.
+
+    `resource_version` is the list's: everything up to it has been seen by this look.
+    """
+
+    uid: str | None
+    terminal: bool
+    resource_version: int
+
+    @property
+    def running_uid(self) -> str | None:
+        """The uid that may be using the network at the time of the look."""
+        return None if self.terminal else self.uid
+
+
+def judge_absence(a: Allocation, look: PodLook, now: datetime) -> tuple[Entry, ...]:
+    """Answers a report that the holder is gone. Empty when the allocation has no holder to judge."""
+    if a.phase not in (Phase.WANTED, Phase.BOUND):
+        return ()
+    if look.running_uid == a.pod_uid:
+        return (e.GoneRefuted(pod_uid=a.pod_uid),)
+    due = None
+    if a.retention.rule == "ttl" and a.retention.after_s is not None:
+        due = now + timedelta(seconds=a.retention.after_s)
+    confirmed = e.AbsenceConfirmed(pod_uid=a.pod_uid, found=_found(a, look), ttl_due=due)
+    why = _release_at_once(a)
+    if why is None:
+        return (confirmed,)
+    return (confirmed, why)
+
+
+def _found(a: Allocation, look: PodLook) -> Literal["absent", "terminal", "replaced"]:
+    if look.uid is None:
+        return "absent"
+    return "terminal" if look.uid == a.pod_uid else "replaced"
+
+
+def _release_at_once(a: Allocation) -> e.ReleaseDecided | None:
+    """Why nothing is to be reserved for a holder that is gone; None when a reservation begins."""
+    if a.release_requested is not None:
+        return e.ReleaseDecided(why="requested", note=a.release_requested)
+    if a.address is None:
+        return e.ReleaseDecided(why="never-allocated")
+    if a.retention.rule == "none":
+        return e.ReleaseDecided(why="elastic")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """Why a reservation can't end now; a new event or a later look will tell more."""
+
+    why: str
+
+
+def release_is_due(a: Allocation, now: datetime) -> bool:
+    """Whether a reservation has come to its end, so that a look decides."""
+    if a.phase is not Phase.RESERVED:
+        return False
+    if a.release_requested is not None:
+        return True
+    return a.ttl_due is not None and a.ttl_due <= now
+
+
+def judge_release(
+    reserved: Sequence[Allocation], look: PodLook, watermark: int | None, now: datetime
+) -> tuple[Entry, ...] | NotYet:
+    """Whether reservations whose time has come may end: one entry for each, or why not.
+
+    `watermark` is the resourceVersion up to which every Pod event has been taken in, or None where
+    no producer sends watermarks: then the live look alone decides (P2).
+    """
+    if look.running_uid is not None:
+        return NotYet("a Pod of this name exists: its event will claim the reservation")
+    if watermark is not None and watermark < look.resource_version:
+        return NotYet("Pod events up to the look have not all been taken in")
+    entries: list[Entry] = []
+    for a in reserved:
+        if not release_is_due(a, now):
+            return NotYet("the reservation was extended")
+        if a.release_requested is not None:
+            entries.append(e.ReleaseDecided(why="requested", note=a.release_requested))
+        else:
+            entries.append(e.ReleaseDecided(why="ttl", note=f"due {a.ttl_due}"))
+    return tuple(entries)

@@ -1,0 +1,355 @@
+"""What to do next for one Pod name, from the state of its allocations alone.
+
+The plan is one step at a time: the reconciler takes it, records what came of it, and asks again.
+So a crash between two steps costs nothing, and what a step assumed is never older than one step.
+A Pod is planned as a whole because one PodENI carries all of its interfaces. Three things may be
+going on at once under one name, and none waits for another: an old ENI going back, a reservation
+running out, and a new Pod being served.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from ledger.rules.allocation import Allocation, Phase
+from ledger.rules.entries import Api, Entry, Released
+from ledger.rules.looks import release_is_due
+from ledger.rules.nodes import NodeFacts
+from ledger.rules.placing import NoVSwitch, choose_vswitch, place_for
+from ledger.rules.vswitches import Shuffle, VSwitchFacts
+
+# An attach, detach or delete that has not moved for this long is issued again: the cloud is known
+# to lose them (platform facts: "stuck Detaching or Deleting: issue the call again").
+STUCK_AFTER = timedelta(seconds=60)
+
+PodEniPhase = Literal["Initial", "Bind", "Detaching", "Unbind", "Deleting", "Gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the plan needs to know beside the allocations. Absent facts are asked for by a step.
+
+    `node` is the wanted Pod's node; a text says why it can't be used. `paused` holds what already
+    had its turn in this round: allocation ids, and "podeni" for the PodENI.
+    """
+
+    now: datetime
+    node: NodeFacts | str | None
+    vswitches: Mapping[str, VSwitchFacts]
+    shuffle: Shuffle
+    enable_trunk: bool = True
+    paused: Collection[UUID | str] = ()
+    judged: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Find out what became of a call whose outcome is open."""
+
+    allocation: Allocation
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtPod:
+    """Ask the API server itself whether the holder is there."""
+
+    question: Literal["absence", "release"]
+    allocations: tuple[Allocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtEni:
+    """Ask the cloud how far an attach, detach or delete has come."""
+
+    allocation: Allocation
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtVSwitches:
+    """Ask the cloud about vSwitches that the next create may use."""
+
+    vswitch_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Make one cloud call for one allocation, intent first."""
+
+    allocation: Allocation
+    api: Api
+    parameters: dict[str, str]
+
+    @property
+    def destructive(self) -> bool:
+        """Whether it takes something away from somebody."""
+        return self.api in ("DetachNetworkInterface", "DeleteNetworkInterface")
+
+
+@dataclass(frozen=True, slots=True)
+class WritePodEni:
+    """Bring the PodENI into a phase that shows these allocations."""
+
+    phase: PodEniPhase
+    allocations: tuple[Allocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append entries that follow from the state alone."""
+
+    entries: tuple[tuple[Allocation, Entry], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before `until` (None: before something new is heard)."""
+
+    until: datetime | None
+    why: str
+    problem: bool = False
+
+
+Step = Settle | LookAtPod | LookAtEni | LookAtVSwitches | Call | WritePodEni | Record | Wait
+
+
+def plan(allocations: Sequence[Allocation], about: Surroundings) -> Step:
+    """The next step for one Pod name; a Wait when every branch waits.
+
+    `allocations` are those under the name that aren't released, in any order.
+    """
+    ordered = sorted(allocations, key=lambda a: (a.interface, a.created_at, str(a.id)))
+    waits: list[Wait] = []
+    for branch in (_open_calls, _hearsay, _going_back, _leaving, _serving, _reserved):
+        step = branch(ordered, about)
+        if step is not None and not isinstance(step, Wait):
+            return step
+        if step is not None:
+            waits.append(step)
+    return _soonest(waits)
+
+
+def _soonest(waits: Sequence[Wait]) -> Wait:
+    if not waits:
+        return Wait(None, "nothing is going on")
+    problem = next((wait for wait in waits if wait.problem), None)
+    timed = [wait for wait in waits if wait.until is not None]
+    first = min(timed, key=lambda wait: (wait.until, wait.why), default=waits[0])
+    if problem is None:
+        return first
+    return Wait(first.until, problem.why, problem=True)
+
+
+def _open_calls(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    waits: list[Wait] = []
+    for a in ordered:
+        if a.intent is None:
+            continue
+        if a.id not in about.paused:
+            return Settle(a)
+        waits.append(Wait(a.intent.deadline, f"{a.intent.api} is not settled"))
+    return _soonest(waits) if waits else None
+
+
+def _free(ordered: Sequence[Allocation], *phases: Phase) -> tuple[Allocation, ...]:
+    """The allocations in these phases that are neither parked nor in the middle of a call."""
+    return tuple(a for a in ordered if a.phase in phases and not a.parked and not a.intent)
+
+
+def _hearsay(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    reported = tuple(a for a in ordered if a.reported_gone is not None and a.intent is None)
+    if not reported:
+        return None
+    if "absence" in about.judged:
+        return Wait(None, "the live look at the Pod could not be made", problem=True)
+    return LookAtPod("absence", reported)
+
+
+# ------------------------------------------------------------------------------ an ENI going back
+
+
+def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    going = _free(ordered, Phase.RELEASING)
+    if not going:
+        return None
+    serving = tuple(a for a in ordered if a.serving)
+    shown = tuple(a for a in going if a.podeni_phase is not None and not _shares(a, serving))
+    bound = tuple(a for a in shown if a.podeni_phase != "Deleting")
+    if bound:
+        return _podeni("Deleting", bound, about)
+    waits = []
+    for a in going:
+        step = _take_apart(a, about)
+        if step is not None and not isinstance(step, Wait):
+            return step
+        if step is not None:
+            waits.append(step)
+    if waits or any(a.phase is Phase.RELEASING and a not in going for a in ordered):
+        return _soonest(waits) if waits else None
+    if shown:
+        return _podeni("Gone", shown, about)
+    return Record(tuple((a, Released()) for a in going))
+
+
+def _shares(a: Allocation, serving: Sequence[Allocation]) -> bool:
+    """Whether the PodENI that shows `a` also shows an interface that still serves the Pod."""
+    return any(a.podeni_uid == other.podeni_uid for other in serving)
+
+
+def _take_apart(a: Allocation, about: Surroundings) -> Step | None:
+    """Detach and delete the ENI of a releasing allocation; None when nothing is left of it."""
+    if a.address is None:
+        return None
+    if a.attachment is not None:
+        return _take_off(a, about)
+    if a.deleting_since is None:
+        return Call(a, "DeleteNetworkInterface", {"eni": a.address.eni})
+    if a.id in about.paused:
+        if about.now - a.deleting_since > STUCK_AFTER:
+            return Call(a, "DeleteNetworkInterface", {"eni": a.address.eni})
+        return Wait(None, f"{a.address.eni} is being deleted")
+    return LookAtEni(a)
+
+
+def _take_off(a: Allocation, about: Surroundings) -> Step:
+    """Detach an ENI and look until it is off."""
+    assert a.address is not None
+    assert a.attachment is not None
+    stuck = about.now - a.attachment.since > STUCK_AFTER
+    if a.attachment.motion == "detaching" and not (stuck and a.id in about.paused):
+        if a.id in about.paused:
+            return Wait(None, f"{a.address.eni} is being detached")
+        return LookAtEni(a)
+    if a.attachment.motion == "attaching" and not stuck:
+        # Detaching while the attach is under way is refused by the cloud; look until it landed.
+        if a.id in about.paused:
+            return Wait(None, f"{a.address.eni} is still being attached")
+        return LookAtEni(a)
+    parameters = {"eni": a.address.eni, "instance_id": a.attachment.instance_id}
+    if a.attachment.trunk_eni_id:
+        parameters["trunk_eni_id"] = a.attachment.trunk_eni_id
+    return Call(a, "DetachNetworkInterface", parameters)
+
+
+# ------------------------------------------------------------------------------ a reservation
+
+
+def _leaving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    leaving = _free(ordered, Phase.LEAVING)
+    if not leaving:
+        return None
+    bound = tuple(a for a in leaving if a.podeni_phase in ("Initial", "Bind"))
+    if bound:
+        return _podeni("Detaching", bound, about)
+    waits = []
+    for a in leaving:
+        if a.attachment is None:
+            continue
+        step = _take_off(a, about)
+        if not isinstance(step, Wait):
+            return step
+        waits.append(step)
+    if waits:
+        return _soonest(waits)
+    if any(a.phase is Phase.LEAVING and a not in leaving for a in ordered):
+        return None
+    return _podeni("Unbind", leaving, about)
+
+
+def _reserved(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    reserved = _free(ordered, Phase.RESERVED)
+    due = tuple(a for a in reserved if release_is_due(a, about.now))
+    if due:
+        if "release" in about.judged:
+            return Wait(None, "the reservation's end waits for the live look")
+        return LookAtPod("release", due)
+    times = [a.ttl_due for a in reserved if a.ttl_due is not None]
+    return Wait(min(times), "reserved until its TTL is due") if times else None
+
+
+# ------------------------------------------------------------------------------ a Pod being served
+
+
+def _serving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    everyone = tuple(a for a in ordered if a.phase is Phase.WANTED)
+    wanted = tuple(a for a in everyone if not a.parked and not a.intent)
+    if not everyone or any(a.reported_gone for a in everyone):
+        return None
+    if any(a.podeni_phase == "Bind" for a in wanted):
+        return _podeni("Detaching", wanted, about)
+    waits = []
+    for a in wanted:
+        step = _bring_up(a, about)
+        if step is not None and not isinstance(step, Wait):
+            return step
+        if step is not None:
+            waits.append(step)
+    if waits or len(wanted) < len(everyone):
+        return _soonest(waits) if waits else None
+    if any(a.phase is Phase.RELEASING and a.podeni_phase is not None for a in ordered):
+        return Wait(None, "the earlier PodENI of this name is on its way out")
+    if any(a.podeni_phase is None for a in wanted):
+        return _podeni("Initial", wanted, about)
+    for a in wanted:
+        step = _attach(a, about)
+        if step is not None and not isinstance(step, Wait):
+            return step
+        if step is not None:
+            waits.append(step)
+    if waits:
+        return _soonest(waits)
+    return _podeni("Bind", wanted, about)
+
+
+def _bring_up(a: Allocation, about: Surroundings) -> Step | None:
+    """What is missing before the PodENI can name the ENI; None when it is there and free."""
+    if a.stale_attachment:
+        return _take_off(a, about)
+    if isinstance(about.node, str):
+        return Wait(None, about.node, problem=True)
+    if about.node is None:
+        return Wait(None, f"node {a.node} has not been seen yet", problem=True)
+    if a.place is None:
+        placed = place_for(a, about.node, enable_trunk=about.enable_trunk)
+        if isinstance(placed, str):
+            return Wait(None, placed, problem=True)
+        return Record(((a, placed),))
+    if a.address is not None:
+        return None
+    return _create(a, about)
+
+
+def _create(a: Allocation, about: Surroundings) -> Step:
+    assert a.place is not None
+    unknown = tuple(id_ for id_ in a.terms.vswitch_ids if id_ not in about.vswitches)
+    if unknown:
+        if "vswitches" in about.judged:
+            return Wait(None, f"vSwitch {', '.join(unknown)} could not be looked up", problem=True)
+        return LookAtVSwitches(unknown)
+    choice = choose_vswitch(a, a.place.zone, about.vswitches, about.shuffle, about.now)
+    if isinstance(choice, NoVSwitch):
+        return Wait(choice.again_at, choice.why, problem=True)
+    return Call(a, "CreateNetworkInterface", {"vswitch_id": choice.id})
+
+
+def _attach(a: Allocation, about: Surroundings) -> Step | None:
+    """Attach and look until the ENI is in use at its place; None when it is."""
+    assert a.address is not None
+    assert a.place is not None
+    if a.attachment is None:
+        parameters = {"eni": a.address.eni, "instance_id": a.place.instance_id}
+        if a.place.trunk_eni_id:
+            parameters["trunk_eni_id"] = a.place.trunk_eni_id
+        return Call(a, "AttachNetworkInterface", parameters)
+    if a.attachment.motion == "attached":
+        return None
+    if a.id in about.paused:
+        return Wait(None, f"{a.address.eni} is being attached to {a.place.instance_id}")
+    return LookAtEni(a)
+
+
+def _podeni(phase: PodEniPhase, allocations: tuple[Allocation, ...], about: Surroundings) -> Step:
+    if "podeni" in about.paused:
+        return Wait(None, f"the PodENI could not be written into phase {phase}")
+    return WritePodEni(phase, allocations)

@@ -1,0 +1,234 @@
+"""The PodENI that shows a Pod's allocations, and the next write that brings it there.
+
+The shape is the incumbent's (reference §1.2) and the node agent reads it (§6.10). The order of
+writes is a contract: out of Bind first, then label and uid, then one status write with everything
+the agent needs and `Bind`; so an agent never sees Bind beside half of the facts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from ledger.rules.allocation import Allocation
+from ledger.rules.entries import Terms
+
+API_VERSION = "network.alibabacloud.com/v1beta1"
+KIND = "PodENI"
+FINALIZER = "network.alibabacloud.com/pod-eni"
+DOCUMENT_FINALIZER = "pod-eni"
+NODE_LABEL = "k8s.aliyun.com/node"
+POD_UID_ANNOTATION = "k8s.aliyun.com/pod-uid"
+
+Object = dict[str, Any]
+
+
+class ForeignPodEni(Exception):  # noqa: N818 - a finding, not a malfunction
+    """A PodENI of this name exists and names ENIs that aren't these allocations'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One call of the Kubernetes API; `obj` carries the resourceVersion it was decided on."""
+
+    verb: Literal["create", "replace", "replace-status", "delete"]
+    obj: Object
+
+
+def next_write(
+    live: Object | None, phase: str, allocations: Sequence[Allocation], now: datetime
+) -> Write | None:
+    """The write to make next towards `phase`, or None when the PodENI is there.
+
+    `live` is the PodENI as just read (None: absent). Raises ForeignPodEni where the name is taken.
+    """
+    if phase == "Gone":
+        return _towards_gone(live, allocations)
+    if live is None:
+        return Write("create", _new(allocations)) if phase in ("Initial", "Bind") else None
+    _refuse_foreign(live, allocations)
+    if live["metadata"].get("deletionTimestamp") and phase in ("Initial", "Bind"):
+        raise ForeignPodEni("the PodENI is being deleted; it has to be gone before it is made anew")
+    if phase in ("Initial", "Bind"):
+        return _towards_bind(live, phase, allocations, now)
+    return _towards_unbound(live, phase, allocations, now)
+
+
+def _towards_bind(
+    live: Object, phase: str, allocations: Sequence[Allocation], now: datetime
+) -> Write | None:
+    metadata = _metadata(allocations)
+    spec = _spec(allocations)
+    status = live.get("status", {})
+    dressed = _dressed(live, metadata, spec)
+    if dressed != live:
+        if status.get("phase") == "Bind":
+            return Write("replace-status", {**live, "status": {**status, "phase": "Detaching"}})
+        return Write("replace", dressed)
+    if phase == "Initial":
+        return None
+    wanted = _bound_status(allocations, now)
+    if _same_but_seen(status, wanted):
+        return None
+    return Write("replace-status", {**live, "status": wanted})
+
+
+def _towards_unbound(
+    live: Object, phase: str, allocations: Sequence[Allocation], now: datetime
+) -> Write | None:
+    status = live.get("status", {})
+    if status.get("phase") == phase:
+        return None
+    wanted = {**status, "phase": phase}
+    if phase in ("Detaching", "Deleting"):
+        wanted["podLastSeen"] = kube_time(_last_seen(allocations, now))
+    if phase == "Unbind":
+        wanted |= {"instanceID": "", "trunkENIID": "", "eniInfos": _unbound(status)}
+    return Write("replace-status", {**live, "status": wanted})
+
+
+def _towards_gone(live: Object | None, allocations: Sequence[Allocation]) -> Write | None:
+    if live is None:
+        return None
+    uids = {a.podeni_uid for a in allocations}
+    if live["metadata"].get("uid") not in uids:
+        return None
+    if not live["metadata"].get("deletionTimestamp"):
+        return Write("delete", live)
+    finalizers = live["metadata"].get("finalizers", [])
+    kept = [name for name in finalizers if name not in (FINALIZER, DOCUMENT_FINALIZER)]
+    if kept == finalizers:
+        return None
+    return Write("replace", {**live, "metadata": {**live["metadata"], "finalizers": kept}})
+
+
+def _refuse_foreign(live: Object, allocations: Sequence[Allocation]) -> None:
+    ours = {a.address.eni for a in allocations if a.address}
+    theirs = {item.get("eni", {}).get("id") for item in live.get("spec", {}).get("allocations", [])}
+    if live["metadata"].get("uid") in {a.podeni_uid for a in allocations} or theirs <= ours:
+        return
+    raise ForeignPodEni(
+        f"PodENI {live['metadata'].get('namespace')}/{live['metadata'].get('name')} names "
+        f"{', '.join(sorted(str(eni) for eni in theirs - ours))}, which this ledger did not "
+        "allocate for it: delete it if nothing uses it, or adopt it"
+    )
+
+
+def _new(allocations: Sequence[Allocation]) -> Object:
+    first = allocations[0]
+    metadata = _metadata(allocations)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": first.pod,
+            "namespace": first.namespace,
+            "finalizers": [FINALIZER],
+            **metadata,
+        },
+        "spec": _spec(allocations),
+    }
+
+
+def _metadata(allocations: Sequence[Allocation]) -> Object:
+    first = allocations[0]
+    return {
+        "labels": {NODE_LABEL: first.node},
+        "annotations": {POD_UID_ANNOTATION: first.pod_uid},
+    }
+
+
+def _dressed(live: Object, metadata: Object, spec: Object) -> Object:
+    """`live` with our labels, annotations, finalizer and spec; what others wrote stays."""
+    old = live["metadata"]
+    finalizers = list(old.get("finalizers", []))
+    if FINALIZER not in finalizers and DOCUMENT_FINALIZER not in finalizers:
+        finalizers.append(FINALIZER)
+    merged = {
+        **old,
+        "labels": {**old.get("labels", {}), **metadata["labels"]},
+        "annotations": {**old.get("annotations", {}), **metadata["annotations"]},
+        "finalizers": finalizers,
+    }
+    return {**live, "metadata": merged, "spec": {**live.get("spec", {}), **spec}}
+
+
+def _spec(allocations: Sequence[Allocation]) -> Object:
+    zone = next((a.address.zone for a in allocations if a.address), "")
+    return {"zone": zone, "allocations": [_allocation(a) for a in allocations]}
+
+
+def _allocation(a: Allocation) -> Object:
+    assert a.address is not None
+    address = a.address
+    eni: Object = {
+        "id": address.eni,
+        "mac": address.mac,
+        "securityGroupIDs": list(address.security_group_ids),
+        "vSwitchID": address.vswitch,
+        "zone": address.zone,
+    }
+    if address.resource_group_id:
+        eni["resourceGroupID"] = address.resource_group_id
+    shown: Object = {
+        "allocationType": _allocation_type(a.terms),
+        "eni": eni,
+        "interface": a.interface,
+        "ipv4": address.ipv4,
+        "ipv4CIDR": address.ipv4_cidr,
+    }
+    if address.ipv6:
+        shown |= {"ipv6": address.ipv6, "ipv6CIDR": address.ipv6_cidr}
+    if a.terms.extra_routes:
+        shown["extraRoutes"] = [{"dst": destination} for destination in a.terms.extra_routes]
+    return shown
+
+
+def _allocation_type(terms: Terms) -> Object:
+    shown = {"type": terms.allocation_type}
+    if terms.allocation_type == "Fixed":
+        if terms.release_strategy:
+            shown["releaseStrategy"] = terms.release_strategy
+        if terms.release_after:
+            shown["releaseAfter"] = terms.release_after
+    return shown
+
+
+def _bound_status(allocations: Sequence[Allocation], now: datetime) -> Object:
+    place = next(a.place for a in allocations if a.place)
+    return {
+        "eniInfos": {a.address.eni: _eni_info(a) for a in allocations if a.address},
+        "instanceID": place.instance_id,
+        "phase": "Bind",
+        "podLastSeen": kube_time(now),
+        "trunkENIID": place.trunk_eni_id or "",
+    }
+
+
+def _eni_info(a: Allocation) -> Object:
+    assert a.address is not None
+    info: Object = {"id": a.address.eni, "status": "Bind"}
+    if a.attachment is not None:
+        info["type"] = a.attachment.eni_type
+        if a.attachment.vlan is not None:
+            info["vid"] = a.attachment.vlan
+    return info
+
+
+def _unbound(status: Mapping[str, Any]) -> Object:
+    """The ENI infos after a detach; the VLAN id stays for those who read history from it."""
+    return {eni: {**info, "status": "Unbind"} for eni, info in status.get("eniInfos", {}).items()}
+
+
+def _last_seen(allocations: Sequence[Allocation], now: datetime) -> datetime:
+    return next((a.absent_since for a in allocations if a.absent_since), now)
+
+
+def _same_but_seen(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Equal apart from podLastSeen, which alone is no reason to write (P8)."""
+    return {**status, "podLastSeen": ""} == {**wanted, "podLastSeen": ""}
+
+
+def kube_time(moment: datetime) -> str:
+    """A metav1.Time: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
