@@ -1,0 +1,42 @@
+# Everything a developer or a newcomer runs. It assumes Python 3.11+ and make, and sets up the rest
+# in .venv (the project) and .venv/tools (uv, which installs exactly what uv.lock names).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/pytest
+
+.PHONY: help setup demo test check simulate integration bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+
+setup: $(READY) ## install what everything below needs (done by itself)
+
+$(READY): pyproject.toml uv.lock .ci/setup
+	@.ci/setup
+
+demo: $(READY) ## see it work: the product document's example, narrated, on a stack of its own
+	@$(BIN)/eni-ledger demo
+
+test: $(READY) ## run every test that needs nothing but PyPI
+	@$(PYTEST) tests -m "not genuine"
+
+check: $(READY) ## lint, format, types, layers, unit tests
+	@.ci/check
+
+simulate: $(READY) ## the whole system on virtual time, seeds one after another
+	@.ci/suite simulation tests/simulation
+
+integration: $(READY) ## what needs real servers, and genuine parts where they can be had
+	@.ci/suite integration tests/integration
+
+bench: $(READY) ## measure; prints figures and asserts nothing
+	@.ci/suite bench tests/bench
+
+clean: ## remove the environment and caches (not the local stack: eni-ledger local down)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
