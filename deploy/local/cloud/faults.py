@@ -146,6 +146,11 @@ class FaultBoard:
         for fault in faults:
             self.put(fault)
 
+    @property
+    def issued(self) -> range:
+        """The numbers given to faults so far, also to those that are down again."""
+        return range(1, self._numbers + 1)
+
     def put(self, fault: Fault) -> Standing:
         self._numbers += 1
         standing = Standing(self._numbers, fault, fault.times)

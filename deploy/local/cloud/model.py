@@ -6,24 +6,20 @@ first after it sees the change, made as of its due time. State rules follow the 
 pages: Available → Attaching → InUse → Detaching → Available → Deleting → gone.
 """
 
-import heapq
-import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from deploy.local.cloud.addresses import AddressPool, ipv6_assignable
 from deploy.local.cloud.apis import ApiError, not_found
 from deploy.local.cloud.enis import Eni, History
 from deploy.local.cloud.faults import AttachFails, DescribeLag, FaultBoard, IpExhaustion, Stuck
+from deploy.local.cloud.pending import Pending, PendingChanges
+from deploy.local.cloud.supply import Supply, ip_not_enough
 from deploy.local.cloud.world import Instance, VSwitch, World
 
 CLIENT_TOKEN_LIFETIME = timedelta(hours=24)
-LAST_VLAN = 4094
 MOST_SECURITY_GROUPS = 10
-
-_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +39,6 @@ class NewEni:
     tags: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A change on its way. `due` None: stuck until the fault `stuck_by` is cleared."""
-
-    number: int
-    due: datetime | None
-    stuck_by: int | None
-    attach_fails: bool = False
-
-
 class CloudModel:
     """See the module. Every method first lets what is due happen."""
 
@@ -66,35 +52,19 @@ class CloudModel:
         self._vswitches = {vswitch.id: vswitch for vswitch in world.vswitches}
         self._groups = frozenset(world.security_groups)
         self._instances = {instance.id: instance for instance in world.instances}
-        at_once = world.reuse_addresses_at_once
-        self._ipv4 = {
-            vswitch.id: AddressPool(vswitch.assignable(), lowest_first=at_once)
-            for vswitch in world.vswitches
-        }
-        self._ipv6 = {
-            vswitch.id: AddressPool(ipv6_assignable(vswitch.ipv6_cidr), lowest_first=at_once)
-            for vswitch in world.vswitches
-            if vswitch.ipv6_cidr
-        }
+        self._supply = Supply(world, random, faults)
         self._enis: dict[str, Eni] = {}
         self._attached: dict[str, set[str]] = {instance: set() for instance in self._instances}
-        self._macs: set[str] = set()
-        self._vlans: dict[str, set[int]] = {}
         self._history = History()
-        self._pending: dict[str, _Pending] = {}
-        self._queue: list[tuple[datetime, int, str]] = []
+        self._pending = PendingChanges()
         self._tokens: dict[str, tuple[NewEni, Eni, datetime]] = {}
-        self._ordinal = 0
-        self._numbers = 0
         self._place_instances()
 
     # --- looking ----------------------------------------------------------------------------
 
     def next_change_at(self) -> datetime | None:
         """When the next change on its way is due: what a simulator on virtual time waits for."""
-        while self._queue and not self._current(self._queue[0]):
-            heapq.heappop(self._queue)
-        return self._queue[0][0] if self._queue else None
+        return self._pending.next_due()
 
     def enis(self) -> list[Eni]:
         """Every ENI as it truly is, by ordinal."""
@@ -104,7 +74,7 @@ class CloudModel:
     def stuck(self) -> frozenset[str]:
         """Ids of the ENIs that a fault holds in a transitional state."""
         self._settle()
-        return frozenset(eni for eni, pending in self._pending.items() if pending.stuck_by)
+        return frozenset(self._pending.stuck())
 
     def seen_enis(self, eni_ids: Sequence[str] = ()) -> list[Eni]:
         """ENIs as a Describe call sees them: behind the truth while a describe_lag fault is up."""
@@ -122,9 +92,7 @@ class CloudModel:
     def available_ips(self, vswitch_id: str) -> int:
         """Free IPv4 addresses of a vSwitch; 0 while an ip_exhaustion fault is up."""
         self._settle()
-        if self.faults.stands(IpExhaustion, vswitch_id=vswitch_id):
-            return 0
-        return self._ipv4[vswitch_id].available
+        return self._supply.available(vswitch_id)
 
     def instances(self) -> list[Instance]:
         return list(self._instances.values())
@@ -169,7 +137,7 @@ class CloudModel:
         if trunk_id is not None:
             self._check_trunk(trunk_id, instance_id)
         self._check_quota(instance, as_member=trunk_id is not None)
-        vlan = self._reserve_vlan(trunk_id) if trunk_id is not None else None
+        vlan = self._supply.vlan(trunk_id) if trunk_id is not None else None
         eni = replace(
             eni,
             status="Attaching",
@@ -252,7 +220,7 @@ class CloudModel:
         had = sorted(self._on_instance(instance_id), key=lambda eni: eni.ordinal)
         del self._instances[instance_id]
         for eni in had:
-            self._pending.pop(eni.id, None)
+            self._pending.cancel(eni.id)
             freed = self._freed(eni)
             self._become(freed, now)
             if eni.delete_on_release and eni.status == "InUse":
@@ -260,26 +228,25 @@ class CloudModel:
         del self._attached[instance_id]
         return [eni.id for eni in had]
 
-    def unstick(self, fault_number: int) -> None:
-        """A `stuck` fault was cleared: what it holds goes on, with its usual latency."""
+    def unstick(self, fault_number: int | None) -> None:
+        """What this `stuck` fault (None: any) holds up goes on, with its usual latency."""
         now = self._settle()
-        held = [eni for eni, pending in self._pending.items() if pending.stuck_by == fault_number]
         latencies = self.world.latencies
         takes = {
             "Attaching": latencies.attach,
             "Detaching": latencies.detach,
             "Deleting": latencies.delete,
         }
-        for eni_id in held:
-            eni = self._enis[eni_id]
-            self._schedule(eni_id, now + timedelta(seconds=takes[eni.status]), None)
+        for eni_id in self._pending.stuck(fault_number):
+            due = now + timedelta(seconds=takes[self._enis[eni_id].status])
+            self._pending.schedule(eni_id, due)
 
     # --- changes on their way -----------------------------------------------------------------
 
     def _begin(self, eni: Eni, latency_s: float, now: datetime) -> None:
         """Enter a transitional state; asking again only helps what is stuck."""
-        pending = self._pending.get(eni.id)
-        if pending is not None and pending.due is not None and pending.stuck_by is None:
+        pending = self._pending.of(eni.id)
+        if pending is not None and pending.stuck_by is None:
             return
         self._become(eni, now)
         self._start(eni, latency_s, now)
@@ -293,52 +260,33 @@ class CloudModel:
         if stuck is not None:
             number, fault = stuck
             due = now + timedelta(seconds=takes + fault.seconds) if fault.seconds else None
-            self._schedule(eni.id, due, number)
+            self._pending.schedule(eni.id, due, stuck_by=number)
             return
         fails = eni.status == "Attaching" and self.faults.strike(AttachFails) is not None
-        self._schedule(eni.id, now + timedelta(seconds=takes), None, attach_fails=fails)
-
-    def _schedule(
-        self,
-        eni_id: str,
-        due: datetime | None,
-        stuck_by: int | None,
-        *,
-        attach_fails: bool = False,
-    ) -> None:
-        self._numbers += 1
-        self._pending[eni_id] = _Pending(self._numbers, due, stuck_by, attach_fails)
-        if due is not None:
-            heapq.heappush(self._queue, (due, self._numbers, eni_id))
+        self._pending.schedule(eni.id, now + timedelta(seconds=takes), attach_fails=fails)
 
     def _settle(self) -> datetime:
         """Let everything that is due happen, in order, each as of its due time. Returns now."""
         now = self._now()
-        while self._queue and self._queue[0][0] <= now:
-            entry = heapq.heappop(self._queue)
-            if self._current(entry):
-                due, _, eni_id = entry
-                self._finish(self._enis[eni_id], self._pending.pop(eni_id), due)
+        while (due := self._pending.pop_due(now)) is not None:
+            eni_id, pending = due
+            self._finish(self._enis[eni_id], pending)
         return now
 
-    def _current(self, entry: tuple[datetime, int, str]) -> bool:
-        pending = self._pending.get(entry[2])
-        return pending is not None and pending.number == entry[1]
-
-    def _finish(self, eni: Eni, pending: _Pending, at: datetime) -> None:
+    def _finish(self, eni: Eni, pending: Pending) -> None:
+        assert pending.due is not None, "what has no due time is never due"
         if eni.status == "Attaching" and not pending.attach_fails:
-            self._become(replace(eni, status="InUse"), at)
+            self._become(replace(eni, status="InUse"), pending.due)
         elif eni.status == "Deleting":
-            self._remove(eni, at)
+            self._remove(eni, pending.due)
         else:
-            self._become(self._freed(eni), at)
+            self._become(self._freed(eni), pending.due)
 
     def _freed(self, eni: Eni) -> Eni:
         """The ENI off its instance; its VLAN may be given out again from now on."""
         if eni.instance_id is not None:
             self._attached[eni.instance_id].discard(eni.id)
-        if eni.trunk_id is not None and eni.vlan is not None:
-            self._vlans[eni.trunk_id].discard(eni.vlan)
+        self._supply.give_back_vlan(eni)
         return replace(
             eni,
             status="Available",
@@ -350,10 +298,7 @@ class CloudModel:
         )
 
     def _remove(self, eni: Eni, at: datetime) -> None:
-        self._ipv4[eni.vswitch_id].give_back(int(ipaddress.IPv4Address(eni.ipv4)))
-        for address in eni.ipv6:
-            self._ipv6[eni.vswitch_id].give_back(int(ipaddress.IPv6Address(address)))
-        self._macs.discard(eni.mac)
+        self._supply.give_back_eni(eni)
         del self._enis[eni.id]
         self._history.record(at, eni.id, None)
         self._history.forget_gone(at)
@@ -365,25 +310,23 @@ class CloudModel:
     # --- making ENIs ------------------------------------------------------------------------
 
     def _new_eni(self, new: NewEni, vswitch: VSwitch, now: datetime) -> Eni:
-        if new.ipv6_count and vswitch.id not in self._ipv6:
+        if new.ipv6_count and vswitch.ipv6_cidr is None:
             raise ApiError(
                 "InvalidVSwitch.Ipv6NotTurnOn", f"vSwitch {vswitch.id} has no IPv6 CIDR.", 403
             )
-        ipv4 = self._take_ipv4(vswitch.id, new.primary_ip)
-        ipv6 = tuple(
-            str(ipaddress.IPv6Address(self._ipv6[vswitch.id].take_next()))
-            for _ in range(new.ipv6_count)
-        )
+        if self.faults.strike(IpExhaustion, vswitch_id=vswitch.id) is not None:
+            raise ip_not_enough(vswitch.id)
+        ipv4 = self._supply.ipv4(vswitch.id, new.primary_ip)
         eni = Eni(
-            id=self._new_id(),
-            ordinal=self._next_ordinal(),
-            mac=self._new_mac(),
+            id=self._supply.eni_id(),
+            ordinal=self._supply.ordinal(),
+            mac=self._supply.mac(),
             type=new.instance_type,
             status="Available",
             vswitch_id=vswitch.id,
             zone=vswitch.zone,
             ipv4=ipv4,
-            ipv6=ipv6,
+            ipv6=self._supply.ipv6(vswitch.id, new.ipv6_count),
             security_group_ids=new.security_group_ids,
             tags=new.tags,
             created_at=now,
@@ -396,99 +339,41 @@ class CloudModel:
         self._become(eni, now)
         return eni
 
-    def _take_ipv4(self, vswitch_id: str, wanted: str | None) -> str:
-        pool = self._ipv4[vswitch_id]
-        if self.faults.strike(IpExhaustion, vswitch_id=vswitch_id) or pool.available <= 0:
-            raise ApiError(
-                "InvalidVSwitchId.IpNotEnough",
-                f"The specified vSwitch {vswitch_id} has not enough IP addresses.",
-                403,
-            )
-        if wanted is not None:
-            try:
-                address = int(ipaddress.IPv4Address(wanted))
-            except ValueError:
-                raise ApiError("InvalidIPAddress.Malformed", f"{wanted} is no address.") from None
-            if not pool.take(address):
-                raise ApiError(
-                    "InvalidIPAddress.AlreadyUsed", f"{wanted} is used or not assignable.", 403
-                )
-            return wanted
-        taken = pool.take_next()
-        assert taken is not None, "the pool said it had addresses"
-        return str(ipaddress.IPv4Address(taken))
-
     def _place_instances(self) -> None:
         """The world's instances with their primary and trunk ENIs, as if they had always been."""
         now = self._now()
-        reserved = {
-            int(ipaddress.IPv4Address(instance.private_ip))
-            for instance in self._instances.values()
-            if instance.private_ip
-        }
+        # The addresses the world asks for go first, so that nobody else is given them.
+        for chosen in (True, False):
+            for instance in self._instances.values():
+                if (instance.private_ip is not None) is chosen:
+                    self._place(instance, instance.primary_eni, "Primary", now)
         for instance in self._instances.values():
-            vswitch = self.world.vswitch_of(instance)
-            pool = self._ipv4[vswitch.id]
-            if instance.private_ip:
-                pool.take(int(ipaddress.IPv4Address(instance.private_ip)))
-            wanted = [(instance.primary_eni, "Primary", instance.private_ip)]
             if instance.trunk_eni:
-                wanted.append((instance.trunk_eni, "Trunk", None))
-            for eni_id, kind, address in wanted:
-                if address is None:
-                    taken = pool.take_next(avoid=reserved)
-                    assert taken is not None, f"{vswitch.id} is too small for the instances"
-                    address = str(ipaddress.IPv4Address(taken))
-                self._attached[instance.id].add(eni_id)
-                self._become(
-                    Eni(
-                        id=eni_id,
-                        ordinal=self._next_ordinal(),
-                        mac=self._new_mac(),
-                        type=kind,
-                        status="InUse",
-                        vswitch_id=vswitch.id,
-                        zone=vswitch.zone,
-                        ipv4=address,
-                        ipv6=(),
-                        security_group_ids=(self.world.security_groups[0],),
-                        tags=(),
-                        created_at=now,
-                        delete_on_release=True,
-                        instance_id=instance.id,
-                    ),
-                    now,
-                )
+                self._place(instance, instance.trunk_eni, "Trunk", now)
         for vswitch in self._vswitches.values():
-            if vswitch.free_ips is not None:
-                self._ipv4[vswitch.id].leave_free(vswitch.free_ips)
+            self._supply.leave_free(vswitch)
 
-    def _next_ordinal(self) -> int:
-        self._ordinal += 1
-        return self._ordinal
-
-    def _new_id(self) -> str:
-        while True:
-            identity = "eni-bp1" + "".join(self._random.choices(_ID_ALPHABET, k=17))
-            if identity not in self._enis:
-                return identity
-
-    def _new_mac(self) -> str:
-        while True:
-            low = self._random.getrandbits(24).to_bytes(3, "big")
-            mac = "00:16:3e:" + low.hex(":")
-            if mac not in self._macs:
-                self._macs.add(mac)
-                return mac
-
-    def _reserve_vlan(self, trunk_id: str) -> int:
-        """The trunk's lowest free VLAN id: a released one is given out again at once."""
-        taken = self._vlans.setdefault(trunk_id, set())
-        for vlan in range(self.world.first_vlan, LAST_VLAN + 1):
-            if vlan not in taken:
-                taken.add(vlan)
-                return vlan
-        raise ApiError("EniPerInstanceLimitExceeded", f"Trunk {trunk_id} has no VLAN left.", 403)
+    def _place(self, instance: Instance, eni_id: str, kind: str, now: datetime) -> None:
+        vswitch = self.world.vswitch_of(instance)
+        wanted = instance.private_ip if kind == "Primary" else None
+        self._attached[instance.id].add(eni_id)
+        placed = Eni(
+            id=eni_id,
+            ordinal=self._supply.ordinal(),
+            mac=self._supply.mac(),
+            type=kind,
+            status="InUse",
+            vswitch_id=vswitch.id,
+            zone=vswitch.zone,
+            ipv4=self._supply.ipv4(vswitch.id, wanted),
+            ipv6=(),
+            security_group_ids=(self.world.security_groups[0],),
+            tags=(),
+            created_at=now,
+            delete_on_release=True,
+            instance_id=instance.id,
+        )
+        self._become(placed, now)
 
     # --- checks -----------------------------------------------------------------------------
 
