@@ -7,6 +7,7 @@ Stops on SIGTERM and SIGINT; calls that are answered slowly or never are cut off
 import argparse
 import json
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -52,12 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
             timeout_graceful_shutdown=_STOP_WITHIN_S,
         )
     )
-    host, port = listener.getsockname()[:2]
-    # The socket is listening already: a client may connect from now on.
-    sys.stdout.write(json.dumps({"listening": f"{host}:{port}", "seed": seed}) + "\n")
-    sys.stdout.flush()
+    _announce(listener, seed)
+    # uvicorn raises the signal that stopped it once more when it is done: a stop we were asked for
+    # is a success.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
     server.run(sockets=[listener])
     return 0
+
+
+def _announce(listener: socket.socket, seed: int) -> None:
+    """The socket is listening already: who reads this line may connect."""
+    host, port = listener.getsockname()[:2]
+    sys.stdout.write(json.dumps({"listening": f"{host}:{port}", "seed": seed}) + "\n")
+    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns Nagle's algorithm off: 2 ms a call instead of 44.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
