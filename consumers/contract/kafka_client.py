@@ -98,8 +98,8 @@ async def ensure_topics(
     *,
     client_id: str = "eni-ledger-setup",
     partitions: int = DEFAULT_PARTITIONS,
-) -> None:
-    """Create the topics that are missing; existing ones are left as they are.
+) -> tuple[str, ...]:
+    """Create the missing topics and return their names; existing ones are left as they are.
 
     Replication is the broker's default where it has one, else min(3, brokers). Safe to call from
     several processes at once. Raises KafkaSetupError (refused by the broker) or aiokafka's
@@ -111,7 +111,7 @@ async def ensure_topics(
     try:
         missing = sorted(set(wanted) - set(await admin.list_topics()))
         if not missing:
-            return
+            return ()
         refused = await _create(admin, missing, partitions, _BROKER_DEFAULT)
         if any(isinstance(error, InvalidReplicationFactorError) for error in refused.values()):
             brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
@@ -127,6 +127,7 @@ async def ensure_topics(
             f"{settings.sasl_username or 'of this process'} to create them"
         )
     _log.info("topics created", topics=missing, partitions=partitions)
+    return tuple(missing)
 
 
 async def _create(

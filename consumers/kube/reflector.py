@@ -124,7 +124,8 @@ class Reflector:
     `report(ok, reason)` is told whenever it follows or does not, and why. `resume_from` is a
     place known from an earlier run: the watch starts there (after the list), so that nothing
     between the runs is lost. `relist_every_s` repeats the list without losing the place.
-    Randomness, sleep and the monotonic clock are injected; `rng` returns [0, 1).
+    `before_list` is awaited before each list is asked for. Randomness, sleep and the monotonic
+    clock are injected; `rng` returns [0, 1).
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Reflector:
         page_size: int = 500,
         resume_from: int | None = None,
         relist_every_s: float | None = None,
+        before_list: Callable[[], Awaitable[None]] | None = None,
         report: Callable[[bool, str], None] = lambda _ok, _reason: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
@@ -148,6 +150,7 @@ class Reflector:
         self._sink = sink
         self._page_size = page_size
         self._relist_every_s = relist_every_s
+        self._before_list = before_list
         self._report = report
         self._sleep = sleep
         self._rng = rng
@@ -180,6 +183,8 @@ class Reflector:
         """Hand over every object page by page, then the markers of the whole, then what has
         gone."""
         self._unwatched_list = None
+        if self._before_list is not None:
+            await self._before_list()
         listing = await self._list_page(None)
         version = _version(listing.metadata.resource_version)
         _log.info("listing", resource=self.resource.rbac, reason=reason, version=version)
