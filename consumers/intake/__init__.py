@@ -1,0 +1,1 @@
+"""Kafka → ledger: takes messages in, exactly once in effect, and decides what they mean."""

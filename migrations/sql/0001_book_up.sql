@@ -36,7 +36,7 @@ CREATE TABLE ledger.entry (
     UNIQUE (allocation_id, version)
 );
 CREATE INDEX entry_destructive ON ledger.entry (cluster, recorded_at)
-    WHERE kind IN ('absence-confirmed', 'release-decided');
+    WHERE kind IN ('absence-confirmed', 'release-decided', 'resumed');
 COMMENT ON TABLE ledger.entry IS 'What happened, append-only. Current state is a pure function of these rows.';
 COMMENT ON COLUMN ledger.entry.cause IS 'What led to it: the Kafka message, the live look, the command, the call.';
 
@@ -113,12 +113,12 @@ CREATE UNIQUE INDEX live_claim_vlan ON ledger.allocation (trunk, vlan)
 CREATE UNIQUE INDEX live_claim_pod_interface ON ledger.allocation (cluster, namespace, pod, interface)
     WHERE phase NOT IN ('releasing', 'released');
 CREATE INDEX allocation_of_pod ON ledger.allocation (cluster, namespace, pod, id) WHERE phase <> 'released';
+CREATE INDEX allocation_of_pod_uid ON ledger.allocation (pod_uid);
 CREATE INDEX allocation_of_node ON ledger.allocation (cluster, node) WHERE phase = 'wanted';
 
 -- Who held what, when. One row a period with all its keys, rather than a row a key: a period has one holder.
 CREATE TABLE ledger.tenure (
     allocation_id  uuid NOT NULL,
-    number         integer NOT NULL CHECK (number > 0),
     cluster        text NOT NULL,
     namespace      text NOT NULL,
     pod            text NOT NULL,
@@ -138,7 +138,7 @@ CREATE TABLE ledger.tenure (
     during         tstzrange NOT NULL CHECK (NOT isempty(during) AND lower_inc(during)),
     opened_by      integer NOT NULL,
     closed_by      integer,
-    PRIMARY KEY (allocation_id, number),
+    PRIMARY KEY (allocation_id, opened_by),
     CHECK ((closed_by IS NULL) = upper_inf(during)),
     CONSTRAINT closed_tenures_of_an_ipv4_never_overlap
         EXCLUDE USING gist (vpc WITH =, ipv4 WITH =, during WITH &&) WHERE (NOT upper_inf(during)),
@@ -264,6 +264,18 @@ CREATE TABLE ledger.rate_bucket (
     backoff_until  timestamptz,
     PRIMARY KEY (account, region, api)
 );
+
+CREATE TABLE ledger.vswitch (
+    id          text PRIMARY KEY,
+    vpc         text NOT NULL,
+    zone        text NOT NULL,
+    cidr        text NOT NULL,
+    ipv6_cidr   text NOT NULL,
+    free_ips    integer NOT NULL,
+    looked_at   timestamptz NOT NULL
+);
+COMMENT ON TABLE ledger.vswitch IS
+    'vSwitches as last looked at. free_ips is an estimate: others use the vSwitch too; it orders, it never refuses.';
 
 CREATE TABLE ledger.brake (
     cluster     text NOT NULL,

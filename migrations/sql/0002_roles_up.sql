@@ -19,8 +19,10 @@ GRANT USAGE ON SCHEMA ledger TO eni_ledger_writer, eni_ledger_reconciler;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO eni_ledger_writer, eni_ledger_reconciler;
 GRANT INSERT ON ledger.entry, ledger.feed, ledger.cluster TO eni_ledger_writer, eni_ledger_reconciler;
 GRANT DELETE ON ledger.unfed TO eni_ledger_writer, eni_ledger_reconciler;
-GRANT INSERT, UPDATE ON ledger.allocation, ledger.tenure, ledger.cloud_call, ledger.rate_bucket
+GRANT INSERT, UPDATE ON ledger.allocation, ledger.tenure, ledger.cloud_call, ledger.rate_bucket,
+    ledger.vswitch
     TO eni_ledger_writer, eni_ledger_reconciler;
+GRANT DELETE ON ledger.tenure TO eni_ledger_writer, eni_ledger_reconciler;
 GRANT INSERT, UPDATE, DELETE ON ledger.work, ledger.brake TO eni_ledger_writer, eni_ledger_reconciler;
 GRANT INSERT, UPDATE ON ledger.observation TO eni_ledger_writer, eni_ledger_reconciler;
 GRANT INSERT, UPDATE ON ledger.kafka_offset, ledger.watermark, ledger.dead_letter TO eni_ledger_writer;

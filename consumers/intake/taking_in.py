@@ -1,0 +1,121 @@
+"""One poll becomes one transaction: offsets, observations, decisions, due work.
+
+The offsets move first, by compare and set: a consumer that no longer owns a partition changes
+nothing. A batch that the database refuses is halved until the record to blame stands alone; it
+becomes a dead letter like any other, and the rest goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+
+from consumers.contract.events import Record
+from consumers.intake.batches import Read, Unreadable, fold, moves, read
+from ledger.rules.allocation import ImpossibleEntry
+from ledger.store import inputs, work
+from ledger.store.database import Database, ledger_now
+from ledger.store.deciding import NewId, decide
+from ledger.store.inputs import ObjectKey
+from ledger.store.work import WorkKey
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a poll came to: records taken in, those that were news, dead letters, entries."""
+
+    records: int
+    news: int
+    dead_letters: int
+    entries: int
+
+
+def take_in(
+    database: Database,
+    records: Sequence[Record],
+    expected: dict[tuple[str, int], int],
+    bytes_max: int,
+    new_id: NewId,
+) -> Taken:
+    """Take in one poll. `expected` holds, for each partition among `records`, where it was read from.
+
+    Raises ZombieConsumer, and sqlalchemy's OperationalError when the database is not there: in both
+    cases nothing has happened.
+    """
+    readable, unreadable = read(records, bytes_max)
+    with database.transaction() as connection:
+        inputs.move_offsets(connection, moves(records, expected), ledger_now(connection))
+        news, entries, refused = _take(connection, readable, new_id)
+        buried = [*unreadable, *refused]
+        for letter in buried:
+            inputs.bury(
+                connection,
+                (*letter.record[:3], letter.record.key, letter.record.value, letter.record.headers),
+                letter.error_class,
+                letter.message,
+                ledger_now(connection),
+            )
+        if news:
+            work.notify(connection)
+    for letter in buried:
+        _log.warning(
+            "message can't be taken in: see `eni-ledger dlq list`",
+            topic=letter.record.topic,
+            partition=letter.record.partition,
+            offset=letter.record.offset,
+            error_class=letter.error_class,
+            cause=letter.message,
+        )
+    return Taken(len(records), news, len(buried), entries)
+
+
+def _take(
+    connection: Connection, readable: Sequence[Read], new_id: NewId
+) -> tuple[int, int, list[Unreadable]]:
+    """Apply, halving on refusal; returns how much was news, entries, and what stands alone refused."""
+    if not readable:
+        return 0, 0, []
+    try:
+        with connection.begin_nested():
+            news, entries = _apply(connection, readable, new_id)
+    except (DataError, IntegrityError, ImpossibleEntry) as refused:
+        if len(readable) == 1:
+            return 0, 0, [Unreadable(readable[0].record, "refused", _in_one_line(refused))]
+        half = len(readable) // 2
+        first = _take(connection, readable[:half], new_id)
+        second = _take(connection, readable[half:], new_id)
+        return first[0] + second[0], first[1] + second[1], [*first[2], *second[2]]
+    return news, entries, []
+
+
+def _apply(connection: Connection, readable: Sequence[Read], new_id: NewId) -> tuple[int, int]:
+    batch = fold(readable)
+    news = inputs.observe(connection, batch.observations)
+    for listing, cause in batch.listings:
+        news |= inputs.take_listing(connection, listing, cause)
+    entries = _decide(connection, news, new_id) if news else 0
+    inputs.mark_watermarks(connection, batch.watermarks, ledger_now(connection))
+    return len(news), entries
+
+
+def _decide(connection: Connection, news: set[ObjectKey], new_id: NewId) -> int:
+    """Decide, and make due what follows; returns entries appended."""
+    decided = decide(connection, news, new_id)
+    due = {WorkKey(cluster, "pod", namespace, name) for cluster, namespace, name in decided.due}
+    due |= {
+        WorkKey(key.cluster, "podnetworking", "", key.name)
+        for key in news
+        if key.entity == "podnetworking"
+    }
+    work.signal(connection, due, decided.at)
+    nodes = {(key.cluster, key.name) for key in news if key.entity == "node"}
+    work.signal_nodes(connection, nodes, decided.at)
+    return decided.entries
+
+
+def _in_one_line(refused: Exception) -> str:
+    return " ".join(str(getattr(refused, "orig", refused)).split())[:500]

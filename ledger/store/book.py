@@ -1,0 +1,220 @@
+"""Appends entries, and with them, in the same transaction, everything that follows from them.
+
+`record` is the only writer of `entry`, `allocation`, `tenure` and `cloud_call`. Callers read the
+allocations they decide about `FOR UPDATE` first; PostgreSQL refuses a second live claim whoever
+writes it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ledger.rules import entries as e
+from ledger.rules.allocation import Allocation, Recorded, evolve
+from ledger.rules.entries import Address, Entry
+from ledger.rules.tenures import holding_of
+from ledger.store import rows
+from ledger.store.named_sql import queries
+
+Cause = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Entries to append to one allocation. `before` is None where the first one opens it."""
+
+    allocation_id: UUID
+    before: Allocation | None
+    entries: tuple[Entry, ...]
+    cause: Cause
+
+
+def record(connection: Connection, stories: Sequence[Story], now: datetime) -> list[Allocation]:
+    """Append and project; returns the states reached, one a story, in order.
+
+    `now` is the ledger's clock, read after the locks. Raises ImpossibleEntry for entries that can't
+    follow, and sqlalchemy's IntegrityError where a claim is taken (the transaction is then void, so
+    a caller that expects it uses a savepoint).
+    """
+    if not stories:
+        return []
+    sql = queries("book")
+    written: list[rows.EntryRow] = []
+    reached: list[Allocation] = []
+    for story in stories:
+        state = story.before
+        for entry in story.entries:
+            recorded = Recorded(
+                allocation_id=story.allocation_id,
+                version=(state.version if state else 0) + 1,
+                recorded_at=now,
+                entry=entry,
+            )
+            state = evolve(state, recorded)
+            written.append(rows.entry_row(state.cluster, recorded, story.cause))
+        assert state is not None, "a story has at least one entry"
+        reached.append(state)
+    connection.exec_driver_sql(sql["append_entries"], {"at": now, **rows.columns(written)})
+    changed = list(zip((story.before for story in stories), reached, strict=True))
+    _close_tenures(connection, changed, now)
+    connection.exec_driver_sql(
+        sql["write_allocations"], rows.columns([rows.allocation_row(state) for state in reached])
+    )
+    _open_tenures(connection, changed, now)
+    for story, state in zip(stories, reached, strict=True):
+        for entry in story.entries:
+            _project_call(connection, state, entry, now)
+    return reached
+
+
+def _close_tenures(
+    connection: Connection, changed: Iterable[tuple[Allocation | None, Allocation]], now: datetime
+) -> None:
+    ending = [
+        rows.EndingRow(after.id, after.version)
+        for before, after in changed
+        if holding_of(before) is not None and holding_of(before) != holding_of(after)
+    ]
+    if ending:
+        connection.exec_driver_sql(
+            queries("book")["close_tenures"], {"at": now, **rows.columns(ending)}
+        )
+
+
+def _open_tenures(
+    connection: Connection, changed: Iterable[tuple[Allocation | None, Allocation]], now: datetime
+) -> None:
+    beginning = []
+    for before, after in changed:
+        holding = holding_of(after)
+        if holding is not None and holding != holding_of(before):
+            beginning.append(rows.tenure_row(after, holding))
+    if beginning:
+        connection.exec_driver_sql(
+            queries("book")["open_tenures"], {"at": now, **rows.columns(beginning)}
+        )
+
+
+def _project_call(connection: Connection, state: Allocation, entry: Entry, now: datetime) -> None:
+    sql = queries("book")
+    match entry:
+        case e.CallIntended():
+            connection.exec_driver_sql(
+                sql["open_calls"],
+                {
+                    "intent": entry.intent,
+                    "allocation_id": state.id,
+                    "cluster": state.cluster,
+                    "api": entry.api,
+                    "client_token": entry.client_token,
+                    "parameters": json.dumps(entry.parameters),
+                    "at": now,
+                    "deadline": entry.deadline,
+                },
+            )
+        case e.CallRepeated():
+            connection.exec_driver_sql(
+                sql["extend_call"], {"intent": entry.intent, "deadline": entry.deadline}
+            )
+        case e.CallDone() | e.CallRefused() | e.CallUndone():
+            connection.exec_driver_sql(
+                sql["settle_call"],
+                {
+                    "intent": entry.intent,
+                    "at": now,
+                    "outcome": entry.kind.removeprefix("call-"),
+                    "code": entry.code if isinstance(entry, e.CallRefused) else None,
+                    "request_id": entry.request_id,
+                },
+            )
+
+
+def append_remark(
+    connection: Connection,
+    cluster: str,
+    kind: str,
+    data: Mapping[str, Any],
+    cause: Cause,
+    now: datetime,
+) -> None:
+    """Append an entry that belongs to no allocation: a command, a brake, an alarm."""
+    row = rows.EntryRow(cluster, None, None, kind, json.dumps(dict(cause)), json.dumps(dict(data)))
+    connection.exec_driver_sql(
+        queries("book")["append_entries"], {"at": now, **rows.columns([row])}
+    )
+
+
+def read_pod(connection: Connection, cluster: str, namespace: str, pod: str) -> list[Allocation]:
+    """The allocations under a Pod name that aren't released, unlocked, in a stable order."""
+    found = connection.exec_driver_sql(
+        queries("book")["read_pod"], {"cluster": cluster, "namespace": namespace, "pod": pod}
+    )
+    return [Allocation.model_validate(state) for state in found.scalars()]
+
+
+def lock_pods(
+    connection: Connection, pods: Sequence[tuple[str, str, str, str]]
+) -> dict[tuple[str, str, str], list[Allocation]]:
+    """Lock, in key order, the allocations of these (cluster, namespace, pod, uid).
+
+    Released ones are among them only where they served that very uid. Names without any are absent.
+    """
+    if not pods:
+        return {}
+    cluster, namespace, pod, uid = (list(column) for column in zip(*pods, strict=True))
+    found = connection.exec_driver_sql(
+        queries("book")["allocations_of_pods"],
+        {"cluster": cluster, "namespace": namespace, "pod": pod, "uid": uid},
+    )
+    return _by_pod(Allocation.model_validate(state) for state in found.scalars())
+
+
+def lock_allocations(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Allocation]:
+    """Lock these allocations in key order and read them again."""
+    found = connection.exec_driver_sql(queries("book")["lock_allocations"], {"id": list(ids)})
+    states = (Allocation.model_validate(state) for state in found.scalars())
+    return {state.id: state for state in states}
+
+
+def holders_of(
+    connection: Connection,
+    claimant: UUID,
+    address: Address,
+    trunk: str | None = None,
+    vlan: int | None = None,
+) -> list[Allocation]:
+    """Other allocations with a live claim on one of these, oldest first, unlocked."""
+    found = connection.exec_driver_sql(
+        queries("book")["holder_of_claim"],
+        {
+            "id": claimant,
+            "vpc": address.vpc,
+            "ipv4": address.ipv4,
+            "ipv6": address.ipv6,
+            "eni": address.eni,
+            "trunk": trunk,
+            "vlan": vlan,
+        },
+    )
+    return [Allocation.model_validate(state) for state in found.scalars()]
+
+
+def not_before_last_end(connection: Connection, address: Address, now: datetime) -> datetime:
+    """`now`, or the end of the last period of this address where a stepped-back clock is behind it."""
+    last = connection.exec_driver_sql(
+        queries("book")["last_end_of_keys"],
+        {"vpc": address.vpc, "ipv4": address.ipv4, "eni": address.eni},
+    ).scalar_one_or_none()
+    return now if last is None else max(now, last)
+
+
+def _by_pod(states: Iterable[Allocation]) -> dict[tuple[str, str, str], list[Allocation]]:
+    found: dict[tuple[str, str, str], list[Allocation]] = {}
+    for state in states:
+        found.setdefault((state.cluster, state.namespace, state.pod), []).append(state)
+    return found

@@ -1,0 +1,111 @@
+"""Decides anew about Pods from their newest observations, and records what follows.
+
+Intake calls it for what just came in, the reconciler for a Pod whose earlier holder it has just
+found gone: the rules are level-triggered, so both may, and a second time nothing follows.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from ledger.rules.allocation import Allocation
+from ledger.rules.pod_decisions import Decision, SeenPod, decide_pod, decide_podeni
+from ledger.rules.pods import PodFacts
+from ledger.store import inputs
+from ledger.store.book import Story, lock_pods, record
+from ledger.store.database import ledger_now
+from ledger.store.inputs import ObjectKey, Observation
+
+PodName = tuple[str, str, str]
+NewId = Callable[[], UUID]
+
+
+@dataclass(slots=True)
+class Decided:
+    """What came of it: the entries appended, the Pods with something to do, and since when."""
+
+    at: datetime
+    entries: int = 0
+    due: set[PodName] = field(default_factory=set)
+    problems: dict[PodName, str] = field(default_factory=dict)
+
+
+def decide(connection: Connection, news: Collection[ObjectKey], new_id: NewId) -> Decided:
+    """Decide about the Pods and PodENIs among `news`, whose observations this transaction holds."""
+    named = sorted(key for key in news if key.entity in ("pod", "podeni"))
+    pods = {ObjectKey(key.cluster, "pod", key.namespace, key.name) for key in named}
+    seen = inputs.read_observations(connection, sorted({*named, *pods}))
+    held = lock_pods(
+        connection,
+        [(p.cluster, p.namespace, p.name, seen[p].uid if p in seen else "") for p in sorted(pods)],
+    )
+    decided = Decided(ledger_now(connection))
+    for entity in ("pod", "podeni"):
+        found: list[tuple[PodName, list[Story]]] = []
+        for key in named:
+            if key.entity == entity:
+                name = (key.cluster, key.namespace, key.name)
+                stories = _stories_of(seen[key], name, held.get(name, ()), new_id, decided)
+                found.append((name, stories))
+        _record(connection, found, held, decided)
+    return decided
+
+
+def seen_pod(observation: Observation) -> SeenPod:
+    """The observation of a Pod as the rules read it."""
+    key = observation.key
+    pod = PodFacts.from_object(observation.object) if observation.object is not None else None
+    return SeenPod(key.cluster, key.namespace, key.name, observation.uid, pod)
+
+
+def _stories_of(
+    observation: Observation,
+    name: PodName,
+    allocations: Sequence[Allocation],
+    new_id: NewId,
+    decided: Decided,
+) -> list[Story]:
+    decisions: Sequence[Decision]
+    if observation.key.entity == "pod":
+        outcome = decide_pod(seen_pod(observation), allocations, new_id)
+        decisions = outcome.decisions
+        if outcome.problem is not None:
+            decided.problems[name] = outcome.problem
+    else:
+        deleting = bool((observation.object or {}).get("metadata", {}).get("deletionTimestamp"))
+        decisions = decide_podeni(observation.uid, deleting, "a Kubernetes user", allocations)
+    if decisions or name in decided.problems or any(a.parked for a in allocations):
+        decided.due.add(name)
+    return _stories(decisions, allocations, observation.cause)
+
+
+def _stories(
+    decisions: Sequence[Decision], allocations: Sequence[Allocation], cause: dict[str, Any]
+) -> list[Story]:
+    before = {a.id: a for a in allocations}
+    grouped: dict[UUID, list[Decision]] = {}
+    for decision in decisions:
+        grouped.setdefault(decision.allocation_id, []).append(decision)
+    return [
+        Story(id_, before.get(id_), tuple(decision.entry for decision in group), cause)
+        for id_, group in grouped.items()
+    ]
+
+
+def _record(
+    connection: Connection,
+    found: Sequence[tuple[PodName, list[Story]]],
+    held: dict[PodName, list[Allocation]],
+    decided: Decided,
+) -> None:
+    """Append all stories at once, and bring `held` to the states they reached."""
+    stories = [(name, story) for name, of_name in found for story in of_name]
+    reached = record(connection, [story for _, story in stories], decided.at)
+    for (name, story), state in zip(stories, reached, strict=True):
+        kept = [a for a in held.get(name, []) if a.id != story.allocation_id]
+        held[name] = [*kept, state]
+        decided.entries += len(story.entries)
