@@ -1,0 +1,64 @@
+"""Feeds `<topic>.dlq` from the dead letters in the ledger: the original bytes, and why.
+
+The row is written first, in the transaction that passed the message over; the topic follows at
+least once. So a broker that is down loses no dead letter.
+"""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from consumers.contract.topics import dead_letter_topic
+from ledger.store import inputs
+from ledger.store.database import Database
+from ledger.store.inputs import DeadLetter
+
+_log = structlog.get_logger(__name__)
+_AT_ONCE = 50
+
+
+async def publish_dead_letters(database: Database, producer: AIOKafkaProducer) -> int:
+    """Send what the topics have not seen yet; returns how many were sent.
+
+    One that the broker refuses (too large for its topic) is named in the log and stays in the
+    table, where `eni-ledger dlq show` has it; it is not tried again, so that it blocks no other.
+    """
+    letters = await asyncio.to_thread(_unpublished, database)
+    for letter in letters:
+        try:
+            await producer.send_and_wait(
+                dead_letter_topic(letter.topic),
+                value=letter.value,
+                key=letter.key,
+                headers=[*letter.headers, *_headers(letter)],
+            )
+        except KafkaError as refused:
+            if refused.retriable:
+                raise
+            _log.error("dead letter is kept in the ledger only", id=letter.id, cause=str(refused))
+        await asyncio.to_thread(_mark, database, letter.id)
+    return len(letters)
+
+
+def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
+    told = {
+        "dlq_topic": letter.topic,
+        "dlq_partition": str(letter.partition),
+        "dlq_offset": str(letter.offset),
+        "dlq_error_class": letter.error_class,
+        "dlq_message": letter.message,
+        "dlq_id": str(letter.id),
+    }
+    return [(name, value.encode()) for name, value in told.items()]
+
+
+def _unpublished(database: Database) -> list[DeadLetter]:
+    with database.transaction() as connection:
+        return inputs.unpublished_dead_letters(connection, _AT_ONCE)
+
+
+def _mark(database: Database, dead_letter_id: int) -> None:
+    with database.transaction() as connection:
+        inputs.mark_published(connection, dead_letter_id)

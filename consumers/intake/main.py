@@ -1,0 +1,179 @@
+"""The intake process: reads every topic, takes each poll in as one transaction, feeds dead letters.
+
+Any number of replicas: the consumer group decides who reads which partition, the ledger who may
+record it. Broker or database down: it waits, says so in /readyz, and goes on where it stood.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from uuid import UUID, uuid4
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+from sqlalchemy.exc import OperationalError
+
+from consumers.contract.events import Record
+from consumers.contract.kafka_client import (
+    consumer_options,
+    ensure_topics,
+    producer_options,
+)
+from consumers.contract.topics import entity_topics
+from consumers.intake.dead_letter_topics import publish_dead_letters
+from consumers.intake.positions import Positions, as_record
+from consumers.intake.taking_in import Taken, take_in
+from consumers.runtime import metrics
+from consumers.runtime.health import Health
+from consumers.runtime.settings import Settings
+from ledger.store.database import Database
+from ledger.store.inputs import ZombieConsumer
+
+_log = structlog.get_logger(__name__)
+
+RECORDS = metrics.counter("intake_records", "Kafka records taken in")
+NEWS = metrics.counter("intake_news", "observations that were news")
+DEAD_LETTERS = metrics.counter("intake_dead_letters", "records that could not be taken in")
+TRANSACTIONS = metrics.histogram("intake_transaction_seconds", "one poll's transaction")
+
+_POLL_MS = 200
+_RETRY_S = 1.0
+_HEAL_EVERY_S = 3.0
+
+
+async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
+    """Take in until `stop`; what was polled and not recorded is read again by the next owner."""
+    database = Database(
+        settings.postgres.dsn.get_secret_value(),
+        pool_size=settings.postgres.pool_size,
+        statement_timeout_s=settings.postgres.statement_timeout_s,
+        application_name="eni-ledger-intake",
+    )
+    health.ready("kafka", False, "connecting")
+    try:
+        while not stop.is_set():
+            try:
+                await _serve(settings, database, stop, health)
+            except (KafkaError, OperationalError, OSError) as unavailable:
+                health.ready("kafka", False, f"connecting again: {unavailable}")
+                _log.warning("connecting again", cause=str(unavailable))
+                await _pause(stop, _RETRY_S)
+    finally:
+        database.close()
+
+
+async def _serve(
+    settings: Settings, database: Database, stop: asyncio.Event, health: Health
+) -> None:
+    """One stay with the broker: ends at `stop`, or with what made it impossible to go on."""
+    await ensure_topics(settings.kafka)
+    async with contextlib.AsyncExitStack() as stack:
+        consumer = AIOKafkaConsumer(
+            **consumer_options(
+                settings.kafka, "eni-ledger-intake", group_id=settings.kafka.group_id
+            )
+        )
+        await consumer.start()
+        stack.push_async_callback(consumer.stop)
+        producer = AIOKafkaProducer(**_dead_letter_producer_options(settings))
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        positions = Positions(database, settings.kafka)
+        intake = Intake(settings, database, positions, health, uuid4)
+        consumer.subscribe(
+            list(entity_topics(settings.kafka.topic_prefix)),
+            listener=_Assignment(consumer, positions),
+        )
+        await _until_stopped(consumer, producer, intake, database, stop)
+
+
+def _dead_letter_producer_options(settings: Settings) -> dict[str, object]:
+    # A dead letter may be larger than what we read: it must pass whole, with its reasons.
+    size = settings.kafka.fetch_bytes_max + 65_536
+    return producer_options(settings.kafka, "eni-ledger-intake-dlq") | {"max_request_size": size}
+
+
+async def _until_stopped(
+    consumer: AIOKafkaConsumer,
+    producer: AIOKafkaProducer,
+    intake: "Intake",
+    database: Database,
+    stop: asyncio.Event,
+) -> None:
+    loop = asyncio.get_running_loop()
+    heal_at = loop.time() + _HEAL_EVERY_S
+    while not stop.is_set():
+        polled = await consumer.getmany(
+            timeout_ms=_POLL_MS, max_records=intake.settings.intake.batch_max
+        )
+        records = [as_record(raw) for batch in polled.values() for raw in batch]
+        taken = await intake.take(records)
+        if taken.dead_letters or loop.time() >= heal_at:
+            await publish_dead_letters(database, producer)
+        if loop.time() >= heal_at:
+            await intake.positions.heal(consumer)
+            intake.health.ready("kafka", True, f"reading {len(consumer.assignment())} partitions")
+            heal_at = loop.time() + _HEAL_EVERY_S
+
+
+class Intake:
+    """Takes polls in; keeps nothing but positions, which follow the ledger."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        positions: Positions,
+        health: Health,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self.settings = settings
+        self.positions = positions
+        self.health = health
+        self._database = database
+        self._new_id = new_id
+
+    async def take(self, records: Iterable[Record]) -> Taken:
+        """Take one poll in, without the partitions that another consumer has taken over meanwhile."""
+        while owned := self.positions.owned(records):
+            try:
+                with TRANSACTIONS.time():
+                    taken = await asyncio.to_thread(
+                        take_in,
+                        self._database,
+                        owned,
+                        self.positions.expected(),
+                        self.settings.kafka.message_bytes_max,
+                        self._new_id,
+                    )
+            except ZombieConsumer as zombie:
+                _log.warning("another consumer has taken partitions over", cause=str(zombie))
+                self.positions.give_up(TopicPartition(*lost) for lost in zombie.partitions)
+                continue
+            self.positions.moved(owned)
+            self.health.ready("postgres", True)
+            RECORDS.inc(taken.records)
+            NEWS.inc(taken.news)
+            DEAD_LETTERS.inc(taken.dead_letters)
+            return taken
+        return Taken(0, 0, 0, 0)
+
+
+class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Follows the group: seeks what comes, forgets what goes."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, positions: Positions) -> None:
+        self._consumer = consumer
+        self._positions = positions
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._positions.give_up(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._positions.take_over(self._consumer, assigned)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
