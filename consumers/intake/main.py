@@ -55,10 +55,13 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         while not stop.is_set():
             try:
                 await _serve(settings, database, stop, health)
-            except (KafkaError, OperationalError, OSError) as unavailable:
-                health.ready("kafka", False, f"connecting again: {unavailable}")
-                _log.warning("connecting again", cause=str(unavailable))
-                await _pause(stop, _RETRY_S)
+            except (KafkaError, OSError) as unavailable:
+                health.ready("kafka", False, f"connecting again: {unavailable!r}")
+                _log.warning("Kafka is unavailable: connecting again", cause=repr(unavailable))
+            except OperationalError as unavailable:
+                health.ready("postgres", False, f"connecting again: {unavailable.orig}")
+                _log.warning("PostgreSQL is unavailable: trying again", cause=str(unavailable.orig))
+            await _pause(stop, 0 if stop.is_set() else _RETRY_S)
     finally:
         database.close()
 

@@ -52,7 +52,7 @@ class Positions:
         for partition in ordered:
             first, end = beginnings[partition], ends[partition]
             position, last_event = await self._in_thread(
-                lambda c, p=partition, f=first: inputs.begin_offset(c, p.topic, p.partition, f)
+                inputs.begin_offset, partition.topic, partition.partition, first
             )
             why = await self._made_anew(partition, position, last_event, first, end)
             if why:
@@ -84,12 +84,13 @@ class Positions:
             self._next[TopicPartition(record.topic, record.partition)] = record.offset + 1
 
     async def heal(self, consumer: AIOKafkaConsumer) -> None:
-        """Start again on partitions whose log now ends before our position."""
-        partitions = sorted(self._next)
-        ends = await consumer.end_offsets(partitions) if partitions else {}
-        shrunk = [tp for tp in partitions if tp in self._next and ends[tp] < self._next[tp]]
-        if shrunk:
-            await self.take_over(consumer, shrunk)
+        """Seek again where a log now ends before our position, and where we had lost the partition
+        to another consumer and are assigned it all the same."""
+        known = sorted(self._next)
+        ends = await consumer.end_offsets(known) if known else {}
+        shrunk = {tp for tp in known if tp in self._next and ends[tp] < self._next[tp]}
+        lost = set(consumer.assignment()) - set(self._next)
+        await self.take_over(consumer, shrunk | lost)
 
     async def _made_anew(
         self, partition: TopicPartition, position: int, last_event: str | None, first: int, end: int
@@ -130,14 +131,12 @@ class Positions:
             position=position,
             cause=why,
         )
-        await self._in_thread(
-            lambda c: inputs.reset_offset(c, partition.topic, partition.partition, first)
-        )
+        await self._in_thread(inputs.reset_offset, partition.topic, partition.partition, first)
         return first
 
-    async def _in_thread(self, call: Callable[[Any], Any]) -> Any:
+    async def _in_thread(self, call: Callable[..., Any], *arguments: object) -> Any:
         def in_transaction() -> Any:
             with self._database.transaction() as connection:
-                return call(connection)
+                return call(connection, *arguments)
 
         return await asyncio.to_thread(in_transaction)
