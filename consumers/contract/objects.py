@@ -289,7 +289,7 @@ class EniConfigData(_Trimmed):
             return None
         try:
             document = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         if not isinstance(document, dict):
             return None
