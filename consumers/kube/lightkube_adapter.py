@@ -18,7 +18,14 @@ from consumers.kube.names import (
     REPORTING_CONTROLLER,
     SYSTEM_NAMESPACE,
 )
-from consumers.kube.port import EventNote, KubeError, KubeObject, NotFound, ObjectRef
+from consumers.kube.port import (
+    EventNote,
+    KubeError,
+    KubeObject,
+    NotFound,
+    ObjectRef,
+    PodAnswer,
+)
 from consumers.kube.resources import (
     EVENTS,
     NAMESPACES,
@@ -77,9 +84,14 @@ class LightkubeAdapter:
         found = self._call("get", target, "GET", NAMESPACES.path(name=SYSTEM_NAMESPACE))
         return str(found["metadata"]["uid"])
 
-    def get_pod(self, namespace: str, name: str) -> KubeObject | None:
-        """See Kube.get_pod."""
-        return self._look(PODS, name, namespace)
+    def look_at_pod(self, namespace: str, name: str) -> PodAnswer:
+        """See Kube.look_at_pod. A list of one, because only a list tells its version of nothing."""
+        target = _target(PODS, name, namespace)
+        narrowed = {"fieldSelector": f"metadata.name={name}"}
+        listed = self._call("list", target, "GET", PODS.path(namespace), parameters=narrowed)
+        version = int(listed["metadata"]["resourceVersion"])
+        pods = listed.get("items") or []
+        return PodAnswer({"apiVersion": "v1", "kind": "Pod"} | pods[0] if pods else None, version)
 
     def get_podeni(self, namespace: str, name: str) -> KubeObject | None:
         """See Kube.get_podeni."""

@@ -38,6 +38,20 @@ class ObjectRef:
 
 
 @dataclass(frozen=True, slots=True)
+class PodAnswer:
+    """What a live look at a Pod name found.
+
+    Attributes:
+        pod: the object, or None when there is none.
+        resource_version: the cluster's at the look: every change up to it has been seen by it, the
+            absence included. A plain GET of an absent object could not say so.
+    """
+
+    pod: KubeObject | None
+    resource_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventNote:
     """One events.k8s.io/v1 event.
 
@@ -126,9 +140,8 @@ class Kube(Protocol):
         kubeconfig)."""
         ...
 
-    def get_pod(self, namespace: str, name: str) -> KubeObject | None:
-        """A LIVE look (quorum read, never from a cache of ours or the server's); None: not
-        there."""
+    def look_at_pod(self, namespace: str, name: str) -> PodAnswer:
+        """A LIVE look (quorum read, never from a cache of ours or the server's)."""
         ...
 
     def get_podeni(self, namespace: str, name: str) -> KubeObject | None:
