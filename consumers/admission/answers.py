@@ -1,0 +1,116 @@
+"""From a review to a decision: gather what is remembered, ask the rules, nothing else."""
+
+import structlog
+
+from consumers.admission.memory import Memory
+from consumers.admission.reviews import Review
+from consumers.kube.names import GROUP, KIND_PODNETWORKING
+from consumers.runtime.settings import PolicySettings, WebhookSettings
+from ledger.rules.admission_decision import UNAVAILABLE, Decision, allow
+from ledger.rules.admission_podnetworkings import mutate_podnetworking, validate_podnetworking
+from ledger.rules.admission_pods import ClusterView, PodPolicy, admit_pod, not_ours, read_pod
+from ledger.rules.pods import PodError, PodFacts
+
+_log = structlog.get_logger(__name__)
+
+#: A Pod may be created milliseconds after its namespace: how long its watch event is waited for.
+NAMESPACE_WAIT_S = 2.0
+
+NOT_CARE = allow("not care")
+
+
+class NotReadyError(Exception):
+    """There is no answer yet. The API server then follows the webhook's failurePolicy."""
+
+
+def pod_policy(policy: PolicySettings, webhook: WebhookSettings) -> PodPolicy:
+    """The settings as the rules want them."""
+    return PodPolicy(
+        enable_trunk=policy.enable_trunk,
+        inject_resource=policy.enable_webhook_inject_resource,
+        custom_kinds=policy.custom_stateful_workload_kinds,
+        every_pod=policy.ipam_type == "crd",
+        excluded_namespaces=frozenset(webhook.excluded_namespaces),
+    )
+
+
+class Answers:
+    """Answers of one process. Deterministic: the same review and memory give the same decision."""
+
+    def __init__(self, memory: Memory, policy: PodPolicy) -> None:
+        self._memory = memory
+        self._policy = policy
+
+    async def mutate(self, review: Review) -> Decision:
+        """Pods and PodNetworkings that are being created. Raises NotReadyError."""
+        if review.operation != "CREATE" or review.subresource:
+            return NOT_CARE
+        if (review.group, review.kind) == ("", "Pod"):
+            return await self._pod(review)
+        if (review.group, review.kind) == (GROUP, KIND_PODNETWORKING):
+            self._check_ready()
+            return mutate_podnetworking(review.object, self._memory.eni_config())
+        return NOT_CARE
+
+    async def validate(self, review: Review) -> Decision:
+        """PodNetworkings that are being created or changed. Raises NotReadyError."""
+        if (review.group, review.kind) != (GROUP, KIND_PODNETWORKING) or review.subresource:
+            return NOT_CARE
+        if review.operation not in ("CREATE", "UPDATE"):
+            return NOT_CARE
+        # The others only serve warnings: an answer without them is still right.
+        others = self._memory.podnetworkings()
+        old = review.old if review.operation == "UPDATE" else None
+        return validate_podnetworking(review.object, old, self._policy.inject_resource, others)
+
+    async def _pod(self, review: Review) -> Decision:
+        passed = self._passes_unseen(review)
+        if passed is not None:
+            return passed
+        self._check_ready()
+        decision = self._admit(review)
+        if decision.code != UNAVAILABLE:
+            return decision
+        namespace = _namespace(review)
+        known = await self._memory.wait_for(
+            lambda: self._memory.namespace_labels(namespace) is not None, NAMESPACE_WAIT_S
+        )
+        _log.info("waited for a namespace", namespace=namespace, seen=known)
+        return self._admit(review)
+
+    def _passes_unseen(self, review: Review) -> Decision | None:
+        """The Pods that pass whatever we know of the cluster, also before we know anything."""
+        pod = _readable(review)
+        if pod is None:
+            return None
+        passed = not_ours(pod, ClusterView(), self._policy)
+        return allow(passed) if passed else None
+
+    def _admit(self, review: Review) -> Decision:
+        pod = _readable(review)
+        namespace = _namespace(review)
+        view = ClusterView(
+            podnetworkings=self._memory.podnetworkings(),
+            namespace_labels=self._memory.namespace_labels(namespace),
+            podeni=self._memory.podeni(namespace, pod.name) if pod and pod.name else None,
+            eni_config=self._memory.eni_config(),
+        )
+        return admit_pod(review.object, namespace, view, self._policy)
+
+    def _check_ready(self) -> None:
+        missing = self._memory.missing
+        if missing:
+            raise NotReadyError(f"not everything was read yet: {', '.join(missing)} are missing")
+
+
+def _readable(review: Review) -> PodFacts | None:
+    """The Pod's facts; None when it can't be read, which the rules then say."""
+    try:
+        return read_pod(review.object, review.namespace)
+    except PodError:
+        return None
+
+
+def _namespace(review: Review) -> str:
+    pod = _readable(review)
+    return pod.namespace if pod is not None else review.namespace

@@ -1,0 +1,56 @@
+"""Serve the application over TLS on an address, until asked to stop."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+
+class ServerError(Exception):
+    """The webhook server can't listen: names the address, the cause and the next step."""
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: Starlette, host: str, port: int, context: ssl.SSLContext
+) -> AsyncIterator[int]:
+    """Serve while the block runs; yields the port, the real one where 0 was asked for.
+
+    Reviews in flight are answered before the block is left. Raises ServerError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as refused:
+        raise ServerError(
+            f"the webhook server can't listen on {host}:{port}: {refused.strerror}: "
+            f"set ENI_LEDGER_WEBHOOK__PORT to a free port"
+        ) from refused
+    with listener:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ssl_context_factory=lambda _config, _default: context,
+            timeout_graceful_shutdown=5,
+        )
+        server = _Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]), name="webhook server")
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await running
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the process decides when everything stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
