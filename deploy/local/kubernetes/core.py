@@ -150,13 +150,14 @@ R = TypeVar("R")
 WebhookHandler = Callable[[WebhookCall], Json | WebhookFailure]
 
 
-def _no_webhooks(call: WebhookCall) -> WebhookFailure:
+def no_webhooks(call: WebhookCall) -> WebhookFailure:
+    """The answer where nothing can be called: as if the connection was refused."""
     return WebhookFailure(f"no way to reach webhook {call.name} from here")
 
 
 def finish(
     steps: Steps[R],
-    webhooks: WebhookHandler = _no_webhooks,
+    webhooks: WebhookHandler = no_webhooks,
     wait: Callable[[float], None] = lambda _seconds: None,
 ) -> R:
     """Drives steps to their end in this thread: the synchronous counterpart of the HTTP shell."""

@@ -17,7 +17,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from deploy.local.kubernetes import control, discovery, openapi, tables
+from deploy.local.kubernetes import control, discovery, openapi, protobuf, tables
 from deploy.local.kubernetes.core import Core
 from deploy.local.kubernetes.errors import ApiError, Json, bad_request, unauthorized, unknown_path
 from deploy.local.kubernetes.reads import WatchEvent
@@ -185,6 +185,8 @@ class Shell:
         content_type = http.headers.get("content-type", _JSON).split(";")[0].strip()
         if not content:
             return None, content_type
+        if content_type == protobuf.MEDIA_TYPE:
+            return protobuf.decode(content), content_type
         if "json" not in content_type and "yaml" not in content_type:
             raise ApiError(
                 415, "UnsupportedMediaType",
