@@ -89,9 +89,16 @@ class LightkubeAdapter:
         target = _target(PODS, name, namespace)
         narrowed = {"fieldSelector": f"metadata.name={name}"}
         listed = self._call("list", target, "GET", PODS.path(namespace), parameters=narrowed)
-        version = int(listed["metadata"]["resourceVersion"])
-        pods = listed.get("items") or []
-        return PodAnswer({"apiVersion": "v1", "kind": "Pod"} | pods[0] if pods else None, version)
+        try:
+            version = int(listed["metadata"]["resourceVersion"])
+            pods = [{"apiVersion": "v1", "kind": "Pod"} | pod for pod in listed["items"] or ()]
+            if not all(pod["metadata"]["name"] == name for pod in pods) or len(pods) > 1:
+                raise ValueError("it holds other Pods than the one asked for")
+        except (KeyError, ValueError, TypeError) as malformed:
+            # What is read here as absence ends a network: an answer that is not plainly one is none.
+            cause = ValueError(f"not a list of that Pod: {malformed!r}")
+            raise wire.unreachable("list", target, cause) from malformed
+        return PodAnswer(pods[0] if pods else None, version)
 
     def get_podeni(self, namespace: str, name: str) -> KubeObject | None:
         """See Kube.get_podeni."""

@@ -12,7 +12,7 @@ from consumers.contract.events import ContractError, Message, Record, decode
 from consumers.contract.topics import ACTIONS, ENTITIES, NAMESPACED, Entity, event_type
 
 names = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?", fullmatch=True)
-words = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=20)
+words = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
 labels = st.none() | st.dictionaries(words, words, max_size=3)
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
