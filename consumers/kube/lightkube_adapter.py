@@ -91,14 +91,12 @@ class LightkubeAdapter:
         listed = self._call("list", target, "GET", PODS.path(namespace), parameters=narrowed)
         try:
             version = int(listed["metadata"]["resourceVersion"])
-            pods = [{"apiVersion": "v1", "kind": "Pod"} | pod for pod in listed["items"] or ()]
-            if not all(pod["metadata"]["name"] == name for pod in pods) or len(pods) > 1:
-                raise ValueError("it holds other Pods than the one asked for")
+            pod = _the_one(name, listed["items"] or [])
         except (KeyError, ValueError, TypeError) as malformed:
             # What is read here as absence ends a network: an answer that is not plainly one is none.
             cause = ValueError(f"not a list of that Pod: {malformed!r}")
             raise wire.unreachable("list", target, cause) from malformed
-        return PodAnswer(pods[0] if pods else None, version)
+        return PodAnswer(pod, version)
 
     def get_podeni(self, namespace: str, name: str) -> KubeObject | None:
         """See Kube.get_podeni."""
@@ -235,6 +233,15 @@ def _target(resource: Resource, name: str, namespace: str = "", subresource: str
     object."""
     named = f"{resource.rbac}/{subresource}" if subresource else resource.rbac
     return f"{named} {namespace}/{name}" if namespace else f"{named} {name}"
+
+
+def _the_one(name: str, pods: list[KubeObject]) -> KubeObject | None:
+    """The Pod of that name, or None for no Pod at all. Raises ValueError for anything else."""
+    if not pods:
+        return None
+    if [pod["metadata"]["name"] for pod in pods] != [name]:
+        raise ValueError("it holds other Pods than the one asked for")
+    return {"apiVersion": "v1", "kind": "Pod"} | pods[0]
 
 
 def _reference(ref: ObjectRef) -> KubeObject:

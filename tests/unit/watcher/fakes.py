@@ -1,0 +1,54 @@
+"""A producer that refuses when told to, and remembers what it took."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from consumers.contract.events import Message, Record, decode
+
+
+class Metadata(NamedTuple):
+    partition: int
+    offset: int
+
+
+@dataclass
+class FakeProducer:
+    """Two partitions; `refusals` are raised, one per send, before anything is taken."""
+
+    refusals: list[Exception | None] = field(default_factory=list)
+    taken: list[Record] = field(default_factory=list)
+    held: asyncio.Event | None = None
+    next_offset: int = 0
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        *,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+    ) -> "asyncio.Future[Any]":
+        return asyncio.ensure_future(
+            self._acknowledge(Record(topic, partition or 0, 0, key, value, tuple(headers or ())))
+        )
+
+    async def _acknowledge(self, record: Record) -> Metadata:
+        if self.held is not None:
+            await self.held.wait()
+        refusal = self.refusals.pop(0) if self.refusals else None
+        if refusal is not None:
+            raise refusal
+        offset = self.next_offset
+        self.next_offset += 1
+        self.taken.append(record._replace(offset=offset))
+        return Metadata(record.partition, offset)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0, 1}
+
+    @property
+    def messages(self) -> list[Message]:
+        return [decode(record) for record in self.taken]
