@@ -15,12 +15,11 @@ from random import Random, SystemRandom
 
 import uvicorn
 
-from deploy.local.cloud.server import MovableClock, build_app
+from deploy.local.cloud.server import SERVER_OPTIONS, MovableClock, build_app, listen
 from deploy.local.cloud.simulator import Simulator
 from deploy.local.cloud.world import WorldError, load_world
 
 DEMO = Path(__file__).resolve().parents[1] / "worlds" / "demo.yaml"
-_STOP_WITHIN_S = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"cloud simulator: {error}\n")
         return 2
     try:
-        listener = _listen(options.host, options.port)
+        listener = listen(options.host, options.port)
     except OSError as error:
         sys.stderr.write(
             f"cloud simulator: can't listen on {options.host}:{options.port}: {error.strerror}; "
@@ -44,15 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     seed = SystemRandom().getrandbits(64) if options.seed is None else options.seed
     # Ids and jitter of a simulation, not secrets.
     simulator = Simulator(world, now=clock, random=Random(seed))  # noqa: S311
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build_app(simulator, clock),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=_STOP_WITHIN_S,
-        )
-    )
+    server = uvicorn.Server(uvicorn.Config(build_app(simulator, clock), **SERVER_OPTIONS))
     _announce(listener, seed)
     # uvicorn raises the signal that stopped it once more when it is done: a stop we were asked for
     # is a success.
@@ -81,19 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1)")
     parser.add_argument("--seed", type=int, default=None, help="of ids and jitter, to repeat a run")
     return parser
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    # With the protocol named, asyncio turns Nagle's algorithm off: 2 ms a call instead of 44.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 if __name__ == "__main__":

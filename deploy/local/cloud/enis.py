@@ -1,6 +1,7 @@
 """What an ENI is in the simulated cloud, and how it looked at an earlier moment."""
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +46,7 @@ class History:
 
     def __init__(self) -> None:
         self._states: dict[str, list[tuple[datetime, Eni | None]]] = {}
+        self._gone: deque[tuple[datetime, str]] = deque()
 
     def record(self, at: datetime, eni_id: str, state: Eni | None) -> None:
         """The ENI's state from `at` on; None: it is gone."""
@@ -55,17 +57,11 @@ class History:
         keep = bisect_right(states, oldest, key=lambda entry: entry[0]) - 1
         if keep > 0:
             del states[:keep]
-
-    def forget_gone(self, now: datetime) -> None:
-        """Drop ENIs that are gone for longer than any lag."""
-        oldest = now - timedelta(seconds=LONGEST_LAG_S)
-        gone = [
-            eni_id
-            for eni_id, states in self._states.items()
-            if states[-1][1] is None and states[-1][0] < oldest
-        ]
-        for eni_id in gone:
-            del self._states[eni_id]
+        if state is None:
+            self._gone.append((at, eni_id))
+        while self._gone and self._gone[0][0] < oldest:
+            # Gone for longer than any lag: nobody can see it any more.
+            del self._states[self._gone.popleft()[1]]
 
     def at(self, moment: datetime) -> Iterator[Eni]:
         """The ENIs that existed at that moment, by ordinal."""

@@ -301,7 +301,6 @@ class CloudModel:
         self._supply.give_back_eni(eni)
         del self._enis[eni.id]
         self._history.record(at, eni.id, None)
-        self._history.forget_gone(at)
 
     def _become(self, eni: Eni, at: datetime) -> None:
         self._enis[eni.id] = eni

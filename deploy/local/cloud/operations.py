@@ -52,6 +52,8 @@ class Operations:
             raise ApiError(
                 "InvalidParameter.Conflict", "Give SecurityGroupId or SecurityGroupIds, not both."
             )
+        # The only mode simulated; it may be named.
+        parameters.choice("NetworkInterfaceTrafficMode", ("Standard",))
         token = parameters.text("ClientToken")
         if token is not None and (len(token) > 64 or not token.isascii()):
             raise ApiError("InvalidClientToken", "ClientToken has at most 64 ASCII characters.")
@@ -75,6 +77,8 @@ class Operations:
         eni, instance = self._eni_and_instance(parameters)
         trunk = parameters.text("TrunkNetworkInstanceId")
         card = parameters.number("NetworkCardIndex", low=0, high=15)
+        # Inside the instance nothing is configured here, so there is nothing to wait for.
+        parameters.boolean("WaitForNetworkConfigurationReady")
         parameters.done()
         self._model.attach(eni, instance, trunk, card)
         return {}

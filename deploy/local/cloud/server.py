@@ -5,8 +5,10 @@ silent answer) happens beside them.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -21,6 +23,17 @@ from deploy.local.cloud.simulator import Outcome, Simulator
 
 #: A silent answer is dropped after this long even if the client still waits.
 LONGEST_SILENCE_S = 300.0
+
+#: How uvicorn serves it. Whoever waits for a silent answer is cut off when the server stops.
+SERVER_OPTIONS: dict[str, Any] = {
+    "log_level": "warning",
+    "access_log": False,
+    "lifespan": "off",
+    "ws": "none",
+    "timeout_graceful_shutdown": 1,
+    # Longer than clients keep idle connections: a reused one is then never just being closed.
+    "timeout_keep_alive": 75,
+}
 
 _GATEWAY_PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -117,3 +130,17 @@ def build_app(simulator: Simulator, clock: MovableClock) -> Starlette:
             *control_routes(simulator, clock.advance, clock),
         ]
     )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket for the server; port 0 is any free one. Raises OSError."""
+    # With the protocol named, asyncio turns Nagle's algorithm off: 2 ms a call instead of 44.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,30 +1,35 @@
-"""The simulator as a process, and the official SDK pointed at it."""
+"""The simulator over HTTP, in a thread or as a process, and the official SDK pointed at it."""
 
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 import yaml
 
 from consumers.cloud.aliyun import aliyun_cloud
 from consumers.cloud.api import CloudOverApi
 from consumers.cloud.settings import CloudSettings, StaticKey
+from deploy.local.cloud.server import SERVER_OPTIONS, MovableClock, build_app, listen
+from deploy.local.cloud.simulator import Simulator
+from deploy.local.cloud.world import parse_world
 
 WORLDS = Path(__file__).parents[3] / "deploy" / "local" / "worlds"
 KEY = StaticKey("simulator-only", "simulator-only-secret")
 
 
 class RunningSimulator:
-    """A simulator process and its control side."""
+    """A simulator that listens, and its control side."""
 
-    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
-        self.process = process
+    def __init__(self, address: str) -> None:
         self.address = address
         self.control = httpx2.Client(base_url=f"http://{address}", timeout=5)
 
@@ -56,20 +61,52 @@ class RunningSimulator:
         return aliyun_cloud(self.settings(credentials, **changes))
 
 
-@pytest.fixture
-def simulator(tmp_path: Path) -> Iterator[RunningSimulator]:
-    """The demo's world with short latencies, on a free port."""
+class SimulatorProcess(RunningSimulator):
+    """A simulator in a process of its own, for tests that end it."""
+
+    def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
+        super().__init__(address)
+        self.process = process
+
+
+def quick_world() -> dict[str, Any]:
+    """The demo's world with short latencies and one tight rate."""
     world = yaml.safe_load((WORLDS / "demo.yaml").read_text())
+    assert isinstance(world, dict)
     world["latencies"] = {"attach": 0.1, "detach": 0.1, "delete": 0.1}
     world["rate_limits"] = {"DescribeInstanceTypes": {"per_minute": 1, "burst": 2}}
+    return world
+
+
+@pytest.fixture
+def simulator() -> Iterator[RunningSimulator]:
+    """A fresh simulator in a thread, on a free port."""
+    clock = MovableClock()
+    inner = Simulator(parse_world(quick_world(), "quick"), now=clock, random=Random(1))
+    with listen("127.0.0.1", 0) as listener:
+        config = uvicorn.Config(build_app(inner, clock), **SERVER_OPTIONS)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running = RunningSimulator(f"127.0.0.1:{listener.getsockname()[1]}")
+        yield running
+        running.control.close()
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def simulator_process(tmp_path: Path) -> Iterator[SimulatorProcess]:
+    """The same as a process."""
     path = tmp_path / "world.yaml"
-    path.write_text(yaml.safe_dump(world))
+    path.write_text(yaml.safe_dump(quick_world()))
     command = [sys.executable, "-m", "deploy.local.cloud", "--port", "0", "--seed", "1"]
     with subprocess.Popen(
         [*command, "--world", str(path)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        running = RunningSimulator(process, json.loads(process.stdout.readline())["listening"])
+        running = SimulatorProcess(process, json.loads(process.stdout.readline())["listening"])
         yield running
         running.control.close()
         if process.poll() is None:

@@ -14,7 +14,7 @@ from consumers.cloud.api import CloudOverApi
 from consumers.cloud.port import CreateEni, EniQuery, Refused, Throttled, Unknown
 from consumers.cloud.settings import StaticKey
 
-from .conftest import RunningSimulator, wait_until
+from .conftest import RunningSimulator, SimulatorProcess, wait_until
 
 TAGS = {"creator": "eni-ledger", "ack.aliyun.com": "c-1", "eni-ledger/intent": "a b/ü+&=~"}
 REQUEST = CreateEni("vsw-bpxxxx", ("sg-bpxxxx",), "token-1", TAGS, False, ipv6_count=1)
@@ -113,13 +113,17 @@ def test_other_ways_not_to_learn_the_outcome(
             simulator.cloud(ecs_endpoint=nobody).delete_eni("eni-1")
 
 
-def test_a_process_that_dies_in_a_call_leaves_it_unknown(simulator: RunningSimulator) -> None:
-    simulator.put_fault(kind="slow", api="DeleteNetworkInterface", seconds=30)
-    cloud = simulator.cloud()
+def test_a_process_that_dies_in_a_call_leaves_it_unknown(
+    simulator_process: SimulatorProcess,
+) -> None:
+    simulator_process.put_fault(kind="slow", api="DeleteNetworkInterface", seconds=30)
+    cloud = simulator_process.cloud()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(cloud.delete_eni, "eni-1")
-        wait_until(lambda: bool(simulator.calls("DeleteNetworkInterface")), "the call arrived")
-        simulator.process.kill()
+        wait_until(
+            lambda: bool(simulator_process.calls("DeleteNetworkInterface")), "the call arrived"
+        )
+        simulator_process.process.kill()
         with pytest.raises(Unknown):
             call.result(5)
 
@@ -186,13 +190,13 @@ def test_a_lost_instance(cloud: CloudOverApi, simulator: RunningSimulator) -> No
     wait_until(lambda: simulator.enis(id=TRUNK) == [], "the trunk went with its instance")
 
 
-def test_it_stops_gracefully_even_while_somebody_waits(simulator: RunningSimulator) -> None:
-    simulator.put_fault(kind="timeout", api="*", effect="before")
+def test_it_stops_gracefully_even_while_somebody_waits(simulator_process: SimulatorProcess) -> None:
+    simulator_process.put_fault(kind="timeout", api="*", effect="before")
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(simulator.cloud().describe_vswitch, "vsw-bpxxxx")
-        wait_until(lambda: bool(simulator.calls("DescribeVSwitches")), "somebody waits")
-        simulator.process.send_signal(signal.SIGTERM)
-        assert simulator.process.wait(10) == 0
+        waiting = pool.submit(simulator_process.cloud().describe_vswitch, "vsw-bpxxxx")
+        wait_until(lambda: bool(simulator_process.calls("DescribeVSwitches")), "somebody waits")
+        simulator_process.process.send_signal(signal.SIGTERM)
+        assert simulator_process.process.wait(10) == 0
         with pytest.raises(Unknown):
             waiting.result(10)
 
