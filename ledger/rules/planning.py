@@ -53,9 +53,13 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class LookAtPod:
-    """Ask the API server itself whether the holder is there."""
+    """Ask the API server itself whether the holder is there.
 
-    question: Literal["absence", "release"]
+    "presence": before anything is allocated for it; "absence": it was said to be gone; "release":
+    its reservation has come to its end.
+    """
+
+    question: Literal["presence", "absence", "release"]
     allocations: tuple[Allocation, ...]
 
 
@@ -314,7 +318,9 @@ def _bring_up(a: Allocation, about: Surroundings) -> Step | None:
         placed = place_for(a, about.node, enable_trunk=about.enable_trunk)
         if isinstance(placed, str):
             return Wait(None, placed, problem=True)
-        return Record(((a, placed),))
+        if "presence" in about.judged:
+            return Wait(None, "the live look at the Pod could not be made", problem=True)
+        return LookAtPod("presence", (a,))
     if a.address is not None:
         return None
     return _create(a, about)

@@ -150,7 +150,26 @@ def _dressed(live: Object, metadata: Object, spec: Object) -> Object:
         "annotations": {**old.get("annotations", {}), **metadata["annotations"]},
         "finalizers": finalizers,
     }
-    return {**live, "metadata": merged, "spec": {**live.get("spec", {}), **spec}}
+    return {**live, "metadata": merged, "spec": _overlaid_spec(live.get("spec", {}), spec)}
+
+
+def _overlaid_spec(live: Object, ours: Object) -> Object:
+    """Our spec over the live one, ENI by ENI: defaults that the server filled in are no difference."""
+    shown = {item.get("eni", {}).get("id"): item for item in live.get("allocations", [])}
+    allocations = [
+        _overlaid(shown.get(item["eni"]["id"], {}), item) for item in ours["allocations"]
+    ]
+    return {**live, **ours, "allocations": allocations}
+
+
+def _overlaid(base: Object, over: Object) -> Object:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            value = _overlaid(below, value)  # noqa: PLW2901 - the merged value is the value
+        merged[key] = value
+    return merged
 
 
 def _spec(allocations: Sequence[Allocation]) -> Object:
@@ -185,7 +204,7 @@ def _allocation(a: Allocation) -> Object:
 
 
 def _allocation_type(terms: Terms) -> Object:
-    shown = {"type": terms.allocation_type}
+    shown: Object = {"type": terms.allocation_type}
     if terms.allocation_type == "Fixed":
         if terms.release_strategy:
             shown["releaseStrategy"] = terms.release_strategy

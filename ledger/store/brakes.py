@@ -106,7 +106,8 @@ def check_breaker(
                    (SELECT max(recorded_at) FROM ledger.entry
                     WHERE cluster = %(cluster)s AND kind = 'resumed' AND recorded_at > %(since)s), %(since)s))
             ) AS decisions,
-            (SELECT count(*) FROM ledger.allocation WHERE cluster = %(cluster)s AND phase <> 'released') AS live
+            (SELECT count(*) FROM ledger.allocation
+             WHERE cluster = %(cluster)s AND phase <> 'released') AS live
         """,
         {"cluster": cluster, "since": now - limit.interval},
     ).one()

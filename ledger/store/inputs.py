@@ -211,6 +211,25 @@ def read_observations(
     return {observation.key: observation for observation in read}
 
 
+def lock_observation(connection: Connection, key: ObjectKey) -> None:
+    """Keep others from deciding about this object: first of the locks a decision takes."""
+    connection.exec_driver_sql(queries("inputs")["lock_observation"], key._asdict())
+
+
+def found_absent(
+    connection: Connection, key: ObjectKey, resource_version: int, cause: Mapping[str, Any]
+) -> None:
+    """A live look found the object gone as of this version: older messages about it are stale."""
+    connection.exec_driver_sql(
+        queries("inputs")["found_absent"],
+        {
+            **key._asdict(),
+            "resource_version": resource_version,
+            "cause": json.dumps(dict(cause)),
+        },
+    )
+
+
 def mark_watermarks(connection: Connection, marks: Sequence[WatermarkRow], at: datetime) -> None:
     """Take in heartbeats, at most one a partition and cluster."""
     if marks:

@@ -48,6 +48,12 @@ def head() -> str:
     return found
 
 
+def revisions() -> frozenset[str]:
+    """Every revision this code knows."""
+    script = ScriptDirectory.from_config(_config(None))
+    return frozenset(each.revision for each in script.walk_revisions())
+
+
 def _config(connection: Connection | None) -> Config:
     spec = find_spec("migrations")
     assert spec is not None, "the package `migrations` is part of the distribution"

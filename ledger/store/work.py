@@ -26,12 +26,14 @@ class WorkKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Work held by one worker. `signals` is what had come in when it was claimed."""
+    """Work held by one worker. `signals` is what had come in when it was claimed, `waiting_for` what
+    the last worker on it was waiting for."""
 
     key: WorkKey
     token: UUID
     signals: int
     attempt: int
+    waiting_for: str | None = None
 
 
 class ClaimLost(Exception):  # noqa: N818 - names what happened
@@ -71,7 +73,11 @@ def claim(
     )
     return [
         Claim(
-            WorkKey(row.cluster, row.kind, row.namespace, row.name), token, row.signals, row.attempt
+            WorkKey(row.cluster, row.kind, row.namespace, row.name),
+            token,
+            row.signals,
+            row.attempt,
+            row.waiting_for,
         )
         for row in found
     ]

@@ -61,6 +61,16 @@ JOIN unnest(%(cluster)b::text[], %(entity)b::text[], %(namespace)b::text[], %(na
   ON o.cluster = rows.cluster AND o.entity = rows.entity AND o.namespace = rows.namespace AND o.name = rows.name
 ORDER BY o.cluster, o.entity, o.namespace, o.name
 
+-- name: lock_observation
+SELECT epoch, resource_version, uid, alive FROM ledger.observation
+WHERE cluster = %(cluster)s AND entity = %(entity)s AND namespace = %(namespace)s AND name = %(name)s
+FOR UPDATE
+
+-- name: found_absent
+UPDATE ledger.observation SET alive = false, object = NULL, resource_version = %(resource_version)s, cause = %(cause)s::jsonb
+WHERE cluster = %(cluster)s AND entity = %(entity)s AND namespace = %(namespace)s AND name = %(name)s
+  AND resource_version < %(resource_version)s
+
 -- name: mark_watermarks
 INSERT INTO ledger.watermark AS known (topic, partition, cluster, epoch, resource_version, produced_at, taken_at)
 SELECT topic, partition, cluster, epoch, resource_version, produced_at::timestamptz, %(at)s

@@ -29,7 +29,7 @@ WITH due AS (
 )
 UPDATE ledger.work w SET claim_token = %(token)s, claimed_until = %(until)s
 FROM due WHERE w.cluster = due.cluster AND w.kind = due.kind AND w.namespace = due.namespace AND w.name = due.name
-RETURNING w.cluster, w.kind, w.namespace, w.name, w.signals, w.attempt
+RETURNING w.cluster, w.kind, w.namespace, w.name, w.signals, w.attempt, w.waiting_for
 
 -- name: hold
 UPDATE ledger.work SET claimed_until = greatest(claimed_until, %(until)s)

@@ -1,0 +1,135 @@
+"""Looks at an ENI in the cloud, and what a look says about a motion or an open call.
+
+What a look shows is judged by pure functions (`judge_motion`, `judge_open_call`). Describe answers
+may be some seconds behind the truth, so absence of evidence counts only after the call's deadline,
+and absence of an ENI only where a delete was asked for or when it has had time to appear.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from consumers.cloud.port import (
+    ATTACHING,
+    AVAILABLE,
+    DELETING,
+    DETACHING,
+    IN_USE,
+    Answer,
+    CloudError,
+    Eni,
+    EniQuery,
+    Throttled,
+)
+from consumers.reconciler.addresses import record_claim
+from consumers.reconciler.pod_events import tell_pod
+from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Pause, Tools
+from ledger.rules import entries as e
+from ledger.rules.allocation import Allocation, Intent
+from ledger.rules.entries import Entry
+from ledger.store.work import Claim, back_off
+
+#: Within this time a look may still show what was before.
+DESCRIBE_LAG = timedelta(seconds=30)
+
+DESCRIBE = "DescribeNetworkInterfaces"
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The look settles nothing: look again."""
+
+    why: str
+
+
+def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
+    """Look how far an attach, detach or delete has come. None: it came further and was recorded."""
+    assert a.address is not None
+    answer = describe(tools, EniQuery(eni_ids=(a.address.eni,)))
+    if isinstance(answer, Pause):
+        return answer
+    now = tools.now()
+    judged = judge_motion(a, answer.value[0] if answer.value else None, now)
+    if isinstance(judged, NotYet):
+        return Pause(now + tools.look_interval, judged.why)
+    cause = {"look": answer.request_id}
+    if isinstance(judged, e.Attached):
+        pause = record_claim(tools, held, a, judged, a.address, cause)
+        tell_pod(tools, a, "AttachNetworkInterface", f"attached eni {a.address.eni}", failed=False)
+        return pause
+    with tools.fenced(held, [a]) as fenced:
+        fenced.record(a, [judged], cause)
+    if isinstance(judged, e.AttachFailed):
+        note = f"{a.address.eni} is {judged.status} again after an accepted attach: trying again"
+        tell_pod(tools, a, "AttachNetworkInterface", note, failed=True)
+        return Pause(tools.backoff(held.attempt, now), note)
+    return None
+
+
+def judge_motion(a: Allocation, eni: Eni | None, now: datetime) -> Entry | NotYet:
+    """What a look at a moving ENI says, as the entry to append; or that it is still moving. Pure."""
+    assert a.address is not None
+    if a.deleting_since is not None:
+        return (
+            e.EniGone(expected=True) if eni is None else NotYet(f"{a.address.eni} is being deleted")
+        )
+    assert a.attachment is not None
+    fresh = now - a.attachment.since < DESCRIBE_LAG
+    if eni is None:
+        return NotYet(f"{a.address.eni} is not to be seen") if fresh else e.EniGone(expected=False)
+    if a.attachment.motion == "detaching":
+        return (
+            e.Detached() if eni.status == AVAILABLE else NotYet(f"{a.address.eni} is {eni.status}")
+        )
+    wanted = (a.attachment.instance_id, a.attachment.trunk_eni_id)
+    if eni.status == IN_USE and (eni.instance_id, eni.trunk_eni_id) == wanted:
+        return e.Attached(
+            instance_id=a.attachment.instance_id,
+            trunk_eni_id=eni.trunk_eni_id,
+            vlan=eni.vlan,
+            eni_type=eni.type,
+        )
+    if eni.status == AVAILABLE and not fresh:
+        return e.AttachFailed(status=eni.status)
+    return NotYet(f"{a.address.eni} is {eni.status}")
+
+
+def judge_open_call(
+    intent: Intent, eni: Eni | None, now: datetime, request_id: str
+) -> tuple[Entry, ...] | NotYet:
+    """What a look says about a call without an answer, create excepted. Pure.
+
+    Evidence that it took effect counts at once; none counts only after the deadline, because until
+    then the call may still be on its way.
+    """
+    done = e.CallDone(intent=intent.id, settled_by="look", request_id=request_id)
+    undone = e.CallUndone(intent=intent.id, request_id=request_id)
+    late = now >= intent.deadline
+    match intent.api, eni.status if eni else None:
+        case "AttachNetworkInterface", str(status) if status in (ATTACHING, IN_USE):
+            assert eni is not None
+            if eni.instance_id in (None, intent.parameters["instance_id"]):
+                return (done,)
+        case "DetachNetworkInterface", str(status) if status in (AVAILABLE, DETACHING):
+            return (done,)
+        case "DeleteNetworkInterface", str(status) if status == DELETING:
+            return (done,)
+        case "DetachNetworkInterface" | "DeleteNetworkInterface", None if late:
+            return (done, e.EniGone(expected=intent.api == "DeleteNetworkInterface"))
+        case _:
+            pass
+    return (undone,) if late else NotYet(f"{intent.api} may still take effect")
+
+
+def describe(tools: Tools, query: EniQuery) -> Answer[tuple[Eni, ...]] | Pause:
+    """One look at the cloud, within its budget; a Pause where it could not be had."""
+    permit = tools.permit(DESCRIBE)
+    if permit is not None:
+        return permit
+    try:
+        return tools.cloud.describe_enis(query)
+    except CloudError as failed:
+        until = tools.now() + timedelta(seconds=THROTTLE_BACKOFF_S)
+        if isinstance(failed, Throttled):
+            with tools.database.transaction() as connection:
+                back_off(connection, tools.bucket(DESCRIBE), until)
+        return Pause(until, str(failed), problem=True)

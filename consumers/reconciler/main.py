@@ -1,0 +1,161 @@
+"""The reconciler process: workers on due work, the sequencer of the feed, and a guard at the door.
+
+Before it acts it makes sure that the API server is the cluster it means (P11), that the ledger's
+clock is the database's own, and that the schema is the one this code knows.
+"""
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections.abc import Callable
+from uuid import uuid4
+
+import psycopg
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from consumers.cloud.aliyun import aliyun_cloud
+from consumers.cloud.settings import CloudSettings, DefaultChain, StaticKey, TokenFile
+from consumers.kube.lightkube_adapter import LightkubeAdapter
+from consumers.kube.port import KubeError
+from consumers.reconciler.dispatch import Dispatcher
+from consumers.reconciler.tools import Tools
+from consumers.runtime.health import Health
+from consumers.runtime.settings import Settings
+from ledger.store.database import Database
+from ledger.store.feed import stamp
+from ledger.store.guard import check_clock, check_schema
+from ledger.store.places import WrongCluster, confirm_cluster
+from ledger.store.work import CHANNEL
+
+_log = structlog.get_logger(__name__)
+
+_GUARD_AGAIN_S = 5.0
+_FEED_EVERY_S = 0.5
+
+
+class SettingMissing(Exception):  # noqa: N818 - names what was found
+    """A setting that nothing can do without is empty: the text names it and what to set."""
+
+
+async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
+    """Reconcile until `stop`; calls in flight are finished and recorded before it returns."""
+    _require(settings)
+    database = Database(
+        settings.postgres.dsn.get_secret_value(),
+        pool_size=max(settings.postgres.pool_size, settings.reconciler.workers + 3),
+        statement_timeout_s=settings.postgres.statement_timeout_s,
+        application_name="eni-ledger-reconciler",
+    )
+    kube = LightkubeAdapter.from_settings(settings.kube, instance="eni-ledger-reconciler")
+    tools = Tools(
+        database, aliyun_cloud(_cloud(settings)), kube, settings, uuid4, random.SystemRandom()
+    )
+    try:
+        if await _guarded(tools, stop, health):
+            await _reconcile(tools, stop, health)
+    finally:
+        kube.close()
+        database.close()
+
+
+def _require(settings: Settings) -> None:
+    for name, value in (
+        ("cluster_id", settings.cluster_id),
+        ("cloud.region_id", settings.cloud.region_id),
+    ):
+        if not value:
+            variable = "ENI_LEDGER_" + name.upper().replace(".", "__")
+            raise SettingMissing(f"setting {name} is empty: set {variable}")
+
+
+def _cloud(settings: Settings) -> CloudSettings:
+    cloud = settings.cloud
+    source: DefaultChain | StaticKey | TokenFile = DefaultChain()
+    if cloud.credential_path is not None:
+        source = TokenFile(cloud.credential_path)
+    elif cloud.access_key_id and cloud.access_key_secret:
+        source = StaticKey(cloud.access_key_id, cloud.access_key_secret.get_secret_value())
+    return CloudSettings(
+        region_id=cloud.region_id,
+        ecs_endpoint=cloud.ecs_endpoint,
+        vpc_endpoint=cloud.vpc_endpoint,
+        protocol=cloud.protocol,
+        connect_timeout_s=cloud.connect_timeout_s,
+        read_timeout_s=cloud.read_timeout_s,
+        credentials=source,
+    )
+
+
+async def _guarded(tools: Tools, stop: asyncio.Event, health: Health) -> bool:
+    """Wait until it is safe to act; False when stopped before."""
+    while not stop.is_set():
+        why = await asyncio.to_thread(_unsafe, tools)
+        health.ready("guard", why is None, why or "the right cluster, clock and schema")
+        if why is None:
+            return True
+        _log.error("not acting yet", cause=why)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _GUARD_AGAIN_S)
+    return False
+
+
+def _unsafe(tools: Tools) -> str | None:
+    """Why nothing may be done, or None."""
+    try:
+        uid = tools.kube.cluster_uid()
+        with tools.database.transaction() as connection:
+            why = check_schema(connection)
+            if why is None and not tools.settings.local_stack:
+                why = check_clock(connection)
+            if why is not None:
+                return why
+            confirm_cluster(connection, tools.settings.cluster_id, uid)
+    except (KubeError, WrongCluster) as refused:
+        return str(refused)
+    except OperationalError as unavailable:
+        return f"PostgreSQL: {unavailable.orig}"
+    return None
+
+
+async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
+    dispatcher = Dispatcher(tools)
+    running = asyncio.create_task(asyncio.to_thread(dispatcher.run))
+    listening = threading.Thread(
+        target=_listen, args=(tools.database.dsn, dispatcher.wake, stop), daemon=True
+    )
+    listening.start()
+    health.ready("work", True)
+    while not stop.is_set():
+        await asyncio.to_thread(_stamp, tools)
+        why = dispatcher.unavailable
+        health.ready("postgres", why is None, why or "")
+        if running.done():
+            break
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _FEED_EVERY_S)
+    dispatcher.stop()
+    await running
+
+
+def _stamp(tools: Tools) -> None:
+    try:
+        with tools.database.transaction() as connection:
+            stamp(connection)
+    except OperationalError as unavailable:
+        _log.warning("the feed waits for PostgreSQL", cause=str(unavailable.orig))
+
+
+def _listen(dsn: str, wake: Callable[[], None], stop: asyncio.Event) -> None:
+    """Wake the dispatcher at each notification; a lost connection is made again, the poll bridges."""
+    while not stop.is_set():
+        try:
+            with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+                connection.execute(f"LISTEN {CHANNEL}")
+                while not stop.is_set():
+                    for _ in connection.notifies(timeout=1.0, stop_after=1):
+                        wake()
+        except psycopg.OperationalError as unavailable:
+            _log.warning("listening again", cause=str(unavailable))
+            threading.Event().wait(1.0)

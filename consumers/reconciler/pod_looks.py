@@ -1,0 +1,154 @@
+"""Looks at a Pod at the API server itself, and records what the rules make of it.
+
+Everything destructive begins here and nowhere else (P11): an ENI is detached, deleted, or a TTL
+started only after such a look found that very uid gone or terminal.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from consumers.contract.topics import entity_topic
+from consumers.kube.port import KubeError, PodAnswer
+from consumers.reconciler.tools import Fenced, Pause, Tools
+from ledger.rules import entries as e
+from ledger.rules.allocation import Allocation
+from ledger.rules.looks import NotYet, PodLook, judge_absence, judge_release
+from ledger.rules.nodes import NodeFacts
+from ledger.rules.placing import place_for
+from ledger.rules.planning import LookAtPod
+from ledger.rules.pods import PodFacts
+from ledger.store import brakes, inputs, work
+from ledger.store.brakes import BreakerLimit
+from ledger.store.deciding import decide
+from ledger.store.inputs import ObjectKey
+from ledger.store.work import Claim, WorkKey
+
+_log = structlog.get_logger(__name__)
+
+
+def look_at_pod(
+    tools: Tools, held: Claim, step: LookAtPod, node: NodeFacts | str | None
+) -> Pause | None:
+    """Ask the API server, judge, record. None: something was decided, so plan on."""
+    first = step.allocations[0]
+    try:
+        answer = tools.kube.look_at_pod(first.namespace, first.pod)
+    except KubeError as failed:
+        until = tools.backoff(held.attempt, tools.now(), cap_s=10)
+        return Pause(until, f"the live look failed: {failed}", problem=True)
+    look = _as_look(answer)
+    cause = {
+        "look": "pod",
+        "resource_version": look.resource_version,
+        "found_uid": look.uid,
+        "terminal": look.terminal,
+    }
+    with tools.database.transaction() as connection:
+        inputs.lock_observation(connection, _key(first))
+        fenced = tools.fence(connection, held, step.allocations)
+        if step.question == "release":
+            return _release(tools, fenced, step.allocations, look, cause)
+        if step.question == "presence" and look.running_uid == first.pod_uid:
+            assert answer.pod is not None
+            on = PodFacts.from_object(answer.pod).node_name
+            if on != first.node:
+                why = f"an event put the Pod on {first.node}, the API server on {on or 'no node'}"
+                return Pause(fenced.now + timedelta(seconds=30), why, problem=True)
+            return _place(tools, fenced, first, node, cause)
+        return _absence(tools, fenced, step.allocations, look, cause)
+
+
+def _as_look(answer: PodAnswer) -> PodLook:
+    if answer.pod is None:
+        return PodLook(None, False, answer.resource_version)
+    pod = PodFacts.from_object(answer.pod)
+    return PodLook(pod.uid, pod.sandbox_exited, answer.resource_version)
+
+
+def _place(
+    tools: Tools,
+    fenced: Fenced,
+    a: Allocation,
+    node: NodeFacts | str | None,
+    cause: dict[str, Any],
+) -> Pause | None:
+    """The Pod is there: take the facts of its node into the book."""
+    assert isinstance(node, NodeFacts), "the plan asks for a look only where the node is known"
+    placed = place_for(a, node, enable_trunk=tools.settings.policy.enable_trunk)
+    assert isinstance(placed, e.Placed), "the plan asks for a look only where there is a place"
+    fenced.record(a, [placed], cause)
+    return None
+
+
+def _absence(
+    tools: Tools,
+    fenced: Fenced,
+    allocations: Sequence[Allocation],
+    look: PodLook,
+    cause: dict[str, Any],
+) -> Pause | None:
+    judged = [(a, judge_absence(fenced.states[a.id], look, fenced.now)) for a in allocations]
+    gone = sum(any(isinstance(entry, e.AbsenceConfirmed) for entry in es) for _, es in judged)
+    if gone:
+        forbidden = _forbidden(tools, fenced, gone)
+        if forbidden is not None:
+            return forbidden
+    for a, entries in judged:
+        if entries:
+            fenced.record(a, entries, cause)
+    first = allocations[0]
+    if look.running_uid is None:
+        inputs.found_absent(fenced.connection, _key(first), look.resource_version, cause)
+    # The name may be free for a Pod that was seen before its predecessor was found gone.
+    decided = decide(fenced.connection, [_key(first)], tools.new_id)
+    due = {WorkKey(cluster, "pod", namespace, name) for cluster, namespace, name in decided.due}
+    work.signal(fenced.connection, due, decided.at)
+    return None
+
+
+def _release(
+    tools: Tools,
+    fenced: Fenced,
+    allocations: Sequence[Allocation],
+    look: PodLook,
+    cause: dict[str, Any],
+) -> Pause | None:
+    first = allocations[0]
+    topic = entity_topic("pod", tools.settings.kafka.topic_prefix)
+    watermark = inputs.watermark_of(fenced.connection, topic, first.cluster)
+    states = [fenced.states[a.id] for a in allocations]
+    judged = judge_release(states, look, watermark, fenced.now)
+    if isinstance(judged, NotYet):
+        return Pause(fenced.now + timedelta(seconds=1), judged.why)
+    forbidden = _forbidden(tools, fenced, len(judged))
+    if forbidden is not None:
+        return forbidden
+    for a, entry in zip(allocations, judged, strict=True):
+        fenced.record(a, [entry], {**cause, "watermark": watermark})
+    return None
+
+
+def _forbidden(tools: Tools, fenced: Fenced, decisions: int) -> Pause | None:
+    """The brake that forbids this many destructive decisions now, pulled just now or before."""
+    limit = tools.settings.reconciler.breaker
+    cluster = next(iter(fenced.states.values())).cluster
+    brake = brakes.check_breaker(
+        fenced.connection,
+        cluster,
+        BreakerLimit(
+            timedelta(seconds=limit.interval_s), limit.absolute, limit.share, limit.share_floor
+        ),
+        decisions,
+        fenced.now,
+    )
+    if brake is None:
+        return None
+    _log.error("destructive decisions stand still", cause=brake.reason, by=brake.pulled_by)
+    return Pause(fenced.now + timedelta(seconds=5), f"paused: {brake.reason}", problem=True)
+
+
+def _key(a: Allocation) -> ObjectKey:
+    return ObjectKey(a.cluster, "pod", a.namespace, a.pod)

@@ -1,0 +1,109 @@
+"""Brings the PodENI into a phase, write by guarded write, and records that it is there.
+
+Each write carries the resourceVersion it was decided on (P10). A crash between a write and its
+record is harmless: the next worker reads the PodENI first and finds nothing left to write.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from consumers.kube.port import Conflict, Kube, KubeError, NotFound
+from consumers.reconciler.tools import Pause, Tools
+from consumers.runtime import metrics
+from ledger.rules import entries as e
+from ledger.rules.planning import WritePodEni
+from ledger.rules.podeni import ForeignPodEni, Write, next_write
+from ledger.store.brakes import read_brakes
+from ledger.store.database import ledger_now
+from ledger.store.work import Claim, hold_on
+
+_log = structlog.get_logger(__name__)
+
+WRITES = metrics.counter("podeni_writes", "writes of PodENIs by verb", ("verb",))
+
+_WRITES_MAX = 12
+
+
+def write_podeni(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
+    """Bring the PodENI into `step.phase`. None: it is there and recorded."""
+    first = step.allocations[0]
+    pause = _may_write(tools, held, step)
+    if pause is not None:
+        return pause
+    try:
+        uid = _write(tools, step)
+    except ForeignPodEni as foreign:
+        return _foreign(tools, foreign)
+    except KubeError as failed:
+        now = tools.now()
+        _log.warning(
+            "PodENI not written", podeni=f"{first.namespace}/{first.pod}", cause=str(failed)
+        )
+        return Pause(tools.backoff(held.attempt, now, cap_s=30), str(failed), problem=True)
+    with tools.fenced(held, step.allocations) as fenced:
+        entry = e.PodEniWritten(phase=step.phase, uid=uid)
+        for a in step.allocations:
+            fenced.record(a, [entry], {"podeni": step.phase})
+    return None
+
+
+def _may_write(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
+    """The claim is still ours, and no brake forbids it. Taking out of Bind takes a network away."""
+    destructive = step.phase not in ("Initial", "Bind")
+    with tools.database.transaction() as connection:
+        now = ledger_now(connection)
+        hold_on(connection, held, now + timedelta(seconds=tools.settings.reconciler.claim_s))
+        brakes = read_brakes(connection, held.key.cluster)
+    for brake in brakes:
+        if brake.scope == "all" or destructive:
+            return Pause(now + timedelta(seconds=5), f"paused: {brake.reason}", problem=True)
+    return None
+
+
+def _write(tools: Tools, step: WritePodEni) -> str:
+    """Read, decide, write, until nothing is left to write; returns the PodENI's uid ("" when gone)."""
+    first = step.allocations[0]
+    kube = tools.kube
+    live = kube.get_podeni(first.namespace, first.pod)
+    uid = ""
+    for _ in range(_WRITES_MAX):
+        uid = live["metadata"]["uid"] if live else uid
+        write = next_write(live, step.phase, step.allocations, tools.now())
+        if write is None:
+            return uid
+        WRITES.labels(write.verb).inc()
+        try:
+            live = _apply(kube, write, first.namespace, first.pod)
+        except (Conflict, NotFound):
+            live = kube.get_podeni(first.namespace, first.pod)
+    raise Conflict(
+        "update",
+        f"podenis {first.namespace}/{first.pod}",
+        message="somebody else keeps writing this PodENI: find out who from its managedFields",
+    )
+
+
+def _apply(kube: Kube, write: Write, namespace: str, name: str) -> dict[str, Any] | None:
+    metadata = write.obj["metadata"]
+    match write.verb:
+        case "create":
+            return kube.create_podeni(write.obj)
+        case "replace":
+            written = kube.replace_podeni(write.obj)
+            # Removing the last finalizer of a deleted object makes it go; what came back is its ghost.
+            gone = metadata.get("deletionTimestamp") and not metadata.get("finalizers")
+            return None if gone else written
+        case "replace-status":
+            return kube.replace_podeni_status(write.obj)
+        case "delete":
+            kube.delete_podeni(namespace, name, metadata["uid"], metadata["resourceVersion"])
+            return kube.get_podeni(namespace, name)
+
+
+def _foreign(tools: Tools, foreign: ForeignPodEni) -> Pause:
+    """The name is taken by a PodENI that isn't ours: wait, visibly, until somebody removed it."""
+    now = tools.now()
+    _log.error("PodENI is not ours", cause=str(foreign))
+    return Pause(now + timedelta(seconds=30), str(foreign), problem=True)

@@ -1,0 +1,136 @@
+"""What every part of the reconciler works with: the ports, the book, and what is injected."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from consumers.cloud.port import Cloud
+from consumers.kube.port import Kube
+from consumers.runtime.settings import Settings
+from ledger.rules.allocation import Allocation
+from ledger.rules.entries import Entry
+from ledger.store.book import Story, lock_allocations, record
+from ledger.store.database import Database, ledger_now
+from ledger.store.work import Bucket, Claim, hold_on, take_permit
+
+#: Beyond the client's own time-outs a call may still be on its way in the cloud for this long.
+CALL_MARGIN = timedelta(seconds=5)
+
+
+#: After throttling all replicas leave the API alone for about this long.
+THROTTLE_BACKOFF_S = 5.0
+
+
+class StateMoved(Exception):  # noqa: N818 - names what happened
+    """The allocation changed between the plan and its step: plan again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step has had its turn; `until` is when another look makes sense, `why` is for people."""
+
+    until: datetime
+    why: str
+    problem: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Ports, book, settings; ids and randomness come from outside."""
+
+    database: Database
+    cloud: Cloud
+    kube: Kube
+    settings: Settings
+    new_id: Callable[[], UUID]
+    rng: random.Random
+
+    @property
+    def call_budget(self) -> timedelta:
+        """From the intent of a cloud call to the moment after which it can't take effect any more."""
+        cloud = self.settings.cloud
+        return timedelta(seconds=cloud.connect_timeout_s + cloud.read_timeout_s) + CALL_MARGIN
+
+    @property
+    def look_interval(self) -> timedelta:
+        return timedelta(seconds=self.settings.reconciler.look_interval_s)
+
+    def now(self) -> datetime:
+        """The ledger's clock, outside any transaction: for waiting, not for recording."""
+        with self.database.transaction() as connection:
+            return ledger_now(connection)
+
+    def bucket(self, api: str) -> Bucket:
+        """The shared budget of one API; ours is only a share of the account's quota."""
+        cloud = self.settings.cloud
+        limit = cloud.rate_limit(api)
+        share = cloud.budget_share
+        burst = max(1, int(limit.burst * share))
+        return Bucket("", cloud.region_id, api, limit.per_minute / 60 * share, burst)
+
+    def permit(self, api: str) -> Pause | None:
+        """Take a permit for a call that needs no intent; None when taken."""
+        with self.database.transaction() as connection:
+            now = ledger_now(connection)
+            wait = take_permit(connection, self.bucket(api), now)
+        return Pause(now + timedelta(seconds=wait), f"the {api} budget") if wait else None
+
+    def backoff(self, attempt: int, now: datetime, cap_s: float = 60.0) -> datetime:
+        """When to try again after the nth failure: doubling from a second, with jitter, capped."""
+        delay = min(cap_s, 2.0 ** min(attempt, 10))
+        return now + timedelta(seconds=delay * self.rng.uniform(0.7, 1.3))
+
+    def shuffle(self, ids: Sequence[str]) -> list[str]:
+        """A random order."""
+        return self.rng.sample(list(ids), len(ids))
+
+    @contextmanager
+    def fenced(
+        self, held: Claim, planned: Sequence[Allocation], *, same_version: bool = True
+    ) -> Iterator["Fenced"]:
+        """A transaction in which the claim is proven and the allocations are locked as planned.
+
+        Raises ClaimLost, or StateMoved where one changed since the plan (with `same_version`).
+        """
+        with self.database.transaction() as connection:
+            yield self.fence(connection, held, planned, same_version=same_version)
+
+    def fence(
+        self,
+        connection: Connection,
+        held: Claim,
+        planned: Sequence[Allocation],
+        *,
+        same_version: bool = True,
+    ) -> "Fenced":
+        """`fenced`, inside a transaction that has taken locks before."""
+        states = lock_allocations(connection, [a.id for a in planned])
+        for a in planned:
+            if a.id not in states or (same_version and states[a.id].version != a.version):
+                raise StateMoved(f"{a.namespace}/{a.pod} {a.interface}")
+        now = ledger_now(connection)
+        hold = timedelta(seconds=self.settings.reconciler.claim_s) + self.call_budget
+        hold_on(connection, held, now + hold)
+        return Fenced(connection, states, now)
+
+
+@dataclass(slots=True)
+class Fenced:
+    """An open transaction with locked allocations; `record` appends to one of them."""
+
+    connection: Connection
+    states: dict[UUID, Allocation]
+    now: datetime
+
+    def record(self, a: Allocation, entries: Sequence[Entry], cause: dict[str, Any]) -> Allocation:
+        """Append entries to the locked state of `a`; returns the state reached."""
+        story = Story(a.id, self.states[a.id], tuple(entries), cause)
+        [state] = record(self.connection, [story], self.now)
+        self.states[a.id] = state
+        return state
