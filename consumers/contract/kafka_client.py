@@ -13,7 +13,6 @@ from typing import Any, Final
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
-    InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
     for_code,
@@ -24,8 +23,7 @@ from consumers.runtime.settings import KafkaSettings
 
 _log = structlog.get_logger(__name__)
 
-#: "The broker's own default"; brokers before 2.4 refuse it and get a number instead.
-_BROKER_DEFAULT: Final = -1
+#: The broker's own default would be better (replication factor -1), but aiokafka 0.14 can't ask for it.
 _REPLICAS_WANTED: Final = 3
 #: How long one request may take before the client gives up on a broker: several times a leader
 #: election, and still within the 10 s in which another watcher or intake takes over.
@@ -101,7 +99,7 @@ async def ensure_topics(
 ) -> tuple[str, ...]:
     """Create the missing topics and return their names; existing ones are left as they are.
 
-    Replication is the broker's default where it has one, else min(3, brokers). Safe to call from
+    Replication is min(3, brokers). Safe to call from
     several processes at once. Raises KafkaSetupError (refused by the broker) or aiokafka's
     KafkaError (unreachable).
     """
@@ -112,12 +110,8 @@ async def ensure_topics(
         missing = sorted(set(wanted) - set(await admin.list_topics()))
         if not missing:
             return ()
-        refused = await _create(admin, missing, partitions, _BROKER_DEFAULT)
-        if any(isinstance(error, InvalidReplicationFactorError) for error in refused.values()):
-            brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
-            refused = await _create(
-                admin, sorted(refused), partitions, min(_REPLICAS_WANTED, brokers)
-            )
+        brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
+        refused = await _create(admin, missing, partitions, min(_REPLICAS_WANTED, brokers))
     finally:
         await admin.close()
     if refused:

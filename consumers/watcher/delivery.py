@@ -31,7 +31,7 @@ class Producer(Protocol):
         key: bytes | None = None,
         partition: int | None = None,
         *,
-        headers: Sequence[tuple[str, bytes]] | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
     ) -> "asyncio.Future[Any]":
         """Queue one record; the future is done when it is acknowledged."""
         ...
@@ -132,7 +132,7 @@ class Delivery:
     async def _send(self, topic: str, record: Encoded, partition: int | None) -> Any:
         return await (
             await self._producer.send(
-                topic, record.value, record.key, partition, headers=record.headers
+                topic, record.value, record.key, partition, headers=list(record.headers)
             )
         )
 

@@ -1,7 +1,6 @@
 """A producer that refuses when told to, and remembers what it took."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -29,8 +28,9 @@ class FakeProducer:
         key: bytes | None = None,
         partition: int | None = None,
         *,
-        headers: Sequence[tuple[str, bytes]] | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
     ) -> "asyncio.Future[Any]":
+        assert isinstance(headers, list), "aiokafka takes nothing else"
         return asyncio.ensure_future(
             self._acknowledge(Record(topic, partition or 0, 0, key, value, tuple(headers or ())))
         )

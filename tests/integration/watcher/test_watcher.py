@@ -1,0 +1,247 @@
+"""The watcher on real parts: HTTP to an API server (simulated), Kafka protocol to a broker (Tansu)."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumers.contract.topics import DEFAULT_PARTITIONS, ENTITIES
+from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
+from deploy.local.parts.tansu import start_tansu
+from tests.integration.watcher.cluster import (
+    eventually,
+    reading,
+    scenario,
+    settings,
+    using,
+    watcher,
+)
+
+CRDS = tuple(sorted(Path("deploy/crds").resolve().glob("*.yaml")))
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    options = LaunchOptions(crds=CRDS, bookmark_seconds=0.3)
+    with launched(tmp_path_factory.mktemp("kubernetes"), options) as server:
+        yield server
+
+
+def test_objects_deletions_markers_and_heartbeats(
+    api: Launched, broker: str, topic_prefix: str
+) -> None:
+    async def play() -> None:
+        configured = settings(api.kubeconfig, broker, topic_prefix)
+        async with using(api) as cluster, watcher(configured) as health:
+            for number in range(5):
+                await cluster.pod(f"web-{number}")
+            await cluster.podnetworking("example")
+            await cluster.eni_config()
+            await eventually(lambda: health.is_ready, f"ready, not {health.parts()}")
+            async with reading(configured) as reader:
+                await eventually(lambda: len(reader.of("pod", "observed")) >= 5, "five Pods")
+                await eventually(
+                    lambda: bool(reader.of("podnetworking", "observed", "example")), "PodNetworking"
+                )
+                await eventually(lambda: bool(reader.of("config", "observed")), "eni-config")
+                await eventually(lambda: bool(reader.of("namespace", "observed", "default")), "ns")
+                await cluster.delete_pod("web-3")
+                await eventually(lambda: bool(reader.of("pod", "deleted", "web-3")), "the deletion")
+                deletion = reader.of("pod", "deleted", "web-3")[0]
+                await eventually(
+                    lambda: reader.watermark("pod")[1] >= deletion.resource_version,
+                    "a heartbeat past the deletion",
+                )
+                for entity in ENTITIES:
+                    beats = reader.of(entity, "heartbeat")
+                    partitions = {each.heartbeat.partition for each in beats if each.heartbeat}
+                    assert partitions == set(range(DEFAULT_PARTITIONS)), entity
+                    assert reader.of(entity, "listed"), entity
+                stored = json.dumps([each.object for each in reader.messages])
+                assert "hunter2" not in stored
+                for number in (0, 1, 2, 4):
+                    await cluster.delete_pod(f"web-{number}")
+
+    scenario(play())
+
+
+def test_two_watchers_at_once_produce_the_same_ids(
+    api: Launched, broker: str, topic_prefix: str
+) -> None:
+    async def play() -> None:
+        configured = settings(api.kubeconfig, broker, topic_prefix)
+        async with using(api) as cluster, watcher(configured) as one, watcher(configured) as two:
+            await eventually(lambda: one.is_ready and two.is_ready, "both ready")
+            await cluster.pod("twin")
+            await cluster.delete_pod("twin")
+            async with reading(configured) as reader:
+                await eventually(lambda: len(reader.of("pod", "deleted", "twin")) == 2, "it, twice")
+                for action in ("observed", "deleted"):
+                    ids = [each.id for each in reader.of("pod", action, "twin")]
+                    assert len(ids) == 2 * len(set(ids)), action
+
+    scenario(play())
+
+
+def test_a_restart_goes_on_without_a_gap(api: Launched, broker: str, topic_prefix: str) -> None:
+    async def play() -> None:
+        configured = settings(api.kubeconfig, broker, topic_prefix)
+        async with using(api) as cluster:
+            async with watcher(configured) as health:
+                await eventually(lambda: health.is_ready, "ready")
+                await cluster.pod("before")
+                async with reading(configured) as reader:
+                    await eventually(lambda: bool(reader.of("pod", "observed", "before")), "a Pod")
+                    last = reader.of("pod", "observed", "before")[-1].resource_version
+                    await eventually(lambda: reader.watermark("pod")[1] >= last, "watermark")
+                    first = reader.of("pod", "heartbeat")[-1].heartbeat
+            await cluster.pod("meanwhile")
+            await cluster.delete_pod("meanwhile")
+            await cluster.delete_pod("before")
+            async with watcher(configured) as health:
+                await eventually(lambda: health.is_ready, "ready again")
+                async with reading(configured) as reader:
+                    await eventually(
+                        lambda: bool(reader.of("pod", "deleted", "meanwhile")), "the short life"
+                    )
+                    await eventually(
+                        lambda: any(each.uid for each in reader.of("pod", "deleted", "before")),
+                        "gone",
+                    )
+                    gone = reader.of("pod", "deleted", "before")[-1].resource_version
+                    await eventually(lambda: reader.watermark("pod")[1] >= gone, "watermark")
+                    beat = reader.of("pod", "heartbeat")[-1].heartbeat
+                    assert first is not None
+                    assert beat is not None
+                    assert beat.continuous_from == first.continuous_from
+
+    scenario(play())
+
+
+def test_history_that_expired_is_a_gap_and_deletions_are_found(
+    api: Launched, broker: str, topic_prefix: str
+) -> None:
+    async def play() -> None:
+        configured = settings(api.kubeconfig, broker, topic_prefix)
+        async with using(api) as cluster:
+            await cluster.pod("lost")
+            async with watcher(configured) as health:
+                await eventually(lambda: health.is_ready, "ready")
+                async with reading(configured) as reader:
+                    await eventually(lambda: reader.watermark("pod")[1] > 0, "a first watermark")
+            await cluster.delete_pod("lost")
+            await cluster.pod("found")
+            await cluster.control("compact")
+            async with watcher(configured) as health, reading(configured) as reader:
+                await eventually(lambda: health.is_ready, "ready again")
+                await eventually(lambda: bool(reader.of("pod", "observed", "found")), "the list")
+                listed = reader.of("pod", "observed", "found")[-1].resource_version
+                await eventually(
+                    lambda: any(
+                        each.heartbeat is not None and each.heartbeat.continuous_from >= listed
+                        for each in reader.of("pod", "heartbeat")
+                    ),
+                    "a heartbeat that owns up to the gap",
+                )
+                final = [
+                    each for each in reader.of("pod", "listed") if each.resource_version >= listed
+                ]
+                keys = {item.key for each in final if each.page for item in each.page.items}
+                assert "default/found" in keys
+                assert "default/lost" not in keys
+            await cluster.delete_pod("found")
+
+    scenario(play())
+
+
+def test_a_broker_that_lost_everything_is_told_everything_again(
+    api: Launched, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        first = await asyncio.to_thread(lambda: start_tansu(log=tmp_path / "first.log"))
+        configured = settings(api.kubeconfig, first.bootstrap, topic_prefix)
+        async with using(api) as cluster:
+            await cluster.pod("told")
+            async with watcher(configured) as health:
+                await eventually(lambda: health.is_ready, "ready")
+                async with reading(configured) as reader:
+                    await eventually(
+                        lambda: bool(reader.of("pod", "observed", "told")), "told once"
+                    )
+                await asyncio.to_thread(first.child.kill)
+                await eventually(lambda: not health.is_ready, "not ready without a broker")
+                assert not health.parts()["kafka"].ok
+                second = await asyncio.to_thread(
+                    lambda: start_tansu(log=tmp_path / "second.log", port=first.port)
+                )
+                try:
+                    await eventually(lambda: health.is_ready, "ready again")
+                    async with reading(configured) as reader:
+                        await eventually(
+                            lambda: bool(reader.of("pod", "observed", "told")), "told again"
+                        )
+                        assert reader.watermark("pod")[0] == 0, (
+                            "no new epoch: history did not reset"
+                        )
+                    await cluster.delete_pod("told")
+                finally:
+                    await asyncio.to_thread(second.stop)
+
+    scenario(play())
+
+
+def test_a_reset_of_the_api_server_starts_a_new_epoch(
+    broker: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        options = LaunchOptions(crds=CRDS, bookmark_seconds=0.3)
+        with launched(tmp_path / "old", options) as old:
+            async with using(old) as cluster:
+                for number in range(20):
+                    await cluster.pod(f"old-{number}")
+            configured = settings(old.kubeconfig, broker, topic_prefix)
+            async with watcher(configured) as health, reading(configured) as reader:
+                await eventually(lambda: health.is_ready, "ready")
+                await eventually(lambda: len(reader.of("pod", "observed")) >= 20, "twenty Pods")
+                top = max(each.resource_version for each in reader.of("pod", "observed"))
+                await eventually(lambda: reader.watermark("pod") >= (0, top), "its watermark")
+        with launched(tmp_path / "new", options) as new:
+            async with using(new) as cluster:
+                await cluster.pod("new-0")
+            configured = settings(new.kubeconfig, broker, topic_prefix)
+            async with watcher(configured) as health, reading(configured) as reader:
+                await eventually(lambda: health.is_ready, "ready again")
+                await eventually(lambda: bool(reader.of("pod", "observed", "new-0")), "the new Pod")
+                assert reader.of("pod", "observed", "new-0")[0].epoch == 1
+                await eventually(lambda: reader.watermark("pod")[0] == 1, "heartbeats of epoch 1")
+
+    scenario(play())
+
+
+def test_crds_that_are_missing_are_waited_for(
+    broker: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        with launched(tmp_path / "bare", LaunchOptions(bookmark_seconds=0.3)) as bare:
+            configured = settings(bare.kubeconfig, broker, topic_prefix)
+            async with watcher(configured) as health:
+                await eventually(
+                    lambda: (
+                        "not installed" in health.parts().get("watch podeni", _NOTHING).reason
+                        and health.parts()["watch pod"].ok
+                    ),
+                    f"a reason, not {health.parts()}",
+                )
+                assert not health.is_ready
+
+    scenario(play())
+
+
+class _Nothing:
+    reason = ""
+    ok = False
+
+
+_NOTHING = _Nothing()
