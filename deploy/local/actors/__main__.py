@@ -73,6 +73,7 @@ async def _play(
 ) -> None:
     """Decide and act whenever something changed, and once a second in any case."""
     while not stop.is_set():
+        cluster.changed.clear()  # before looking: what comes while we act is looked at next
         waiting = cluster.waiting_for()
         health.ready("watches", not waiting, waiting)
         if not waiting:
@@ -92,7 +93,6 @@ async def _act_on_all(cluster: Cluster, now: str) -> None:
 
 
 async def _changed(cluster: Cluster, stop: asyncio.Event) -> None:
-    cluster.changed.clear()
     waits = [asyncio.ensure_future(cluster.changed.wait()), asyncio.ensure_future(stop.wait())]
     await asyncio.wait(waits, timeout=LOOK_AT_LEAST_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
     for each in waits:

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
 import httpx2
+import msgspec
 import structlog
 from lightkube.core.async_client import AsyncClient
 from lightkube.core.exceptions import ApiError
@@ -166,8 +168,11 @@ class Cluster:
                 "target": {"apiVersion": "v1", "kind": "Node", "name": node},
             }
         )
-        await self._client.create(binding, name, namespace=namespace)
-        # The answer is only a Status: show the Pod as placed until the watch brings it.
+        # The server answers a binding with a Status, which lightkube can't decode as a Binding;
+        # a refusal is an ApiError before that.
+        with suppress(msgspec.ValidationError):
+            await self._client.create(binding, name, namespace=namespace)
+        # Show the Pod as placed until the watch brings it.
         pod = self.view.get("Pod", namespace, name)
         if pod is not None and meta(pod)["uid"] == uid:
             pod["spec"]["nodeName"] = node

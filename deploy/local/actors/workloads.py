@@ -22,6 +22,7 @@ from deploy.local.actors.actions import (
     meta,
     patch_if_changed,
     ready,
+    status_of,
     terminal,
 )
 
@@ -58,10 +59,13 @@ def _stateful_set(stateful: Json, pods: list[Json]) -> list[Action]:
     wanted, revision = spec.get("replicas", 1), f"{name}-{template_hash(spec['template'])}"
     by_ordinal = {_ordinal(pod, name): pod for pod in pods}
     actions: list[Action] = [_delete(pod) for pod in pods if terminal(pod) and not deleting(pod)]
-    status = _replica_status(stateful, wanted, pods) | {
-        "currentRevision": revision,
+    updated = [pod for pod in pods if _revision(pod) == revision and not deleting(pod)]
+    done = len(updated) == len(pods)
+    status = _replica_status(stateful, pods) | {
         "updateRevision": revision,
-        "currentReplicas": len(pods),
+        "currentRevision": revision if done else status_of(stateful).get("currentRevision"),
+        "updatedReplicas": len(updated),
+        "currentReplicas": len(updated) if done else len(pods) - len(updated),
     }
     actions += patch_if_changed("StatefulSet", stateful, status)
 
@@ -77,11 +81,7 @@ def _stateful_set(stateful: Json, pods: list[Json]) -> list[Action]:
     if surplus:
         last = by_ordinal[surplus[-1]]
         return actions if deleting(last) else [*actions, _delete(last)]
-    stale = [
-        ordinal
-        for ordinal, pod in sorted(by_ordinal.items())
-        if (meta(pod).get("labels") or {}).get(REVISION) != revision
-    ]
+    stale = [ordinal for ordinal, pod in sorted(by_ordinal.items()) if _revision(pod) != revision]
     if stale and all(ready(pod) for pod in pods):
         actions.append(_delete(by_ordinal[stale[-1]]))
     return actions
@@ -154,7 +154,7 @@ def _replica_set(replica_set: Json, pods: list[Json]) -> list[Action]:
     staying = [pod for pod in pods if not deleting(pod) and not terminal(pod)]
     names = {meta(pod)["name"] for pod in pods}
     actions: list[Action] = list(
-        patch_if_changed("ReplicaSet", replica_set, _replica_status(replica_set, wanted, pods))
+        patch_if_changed("ReplicaSet", replica_set, _replica_status(replica_set, pods))
     )
     for name in _fresh_names(replica_set, names, wanted - len(staying)):
         actions.append(Create("Pod", _pod_from_template(replica_set, "ReplicaSet", name)))
@@ -217,20 +217,25 @@ def _owner(owner: Json, kind: str) -> Json:
     }
 
 
-def _replica_status(owner: Json, wanted: int, pods: Iterable[Json]) -> Json:
-    there = list(pods)
+def _replica_status(owner: Json, pods: Iterable[Json]) -> Json:
+    there = [pod for pod in pods if not deleting(pod)]
     up = sum(ready(pod) for pod in there)
     return {
         "observedGeneration": meta(owner).get("generation", 1),
-        "replicas": len([pod for pod in there if not deleting(pod)][:wanted]),
+        "replicas": len(there),
         "readyReplicas": up,
         "availableReplicas": up,
-    } | ({"updatedReplicas": up} if owner.get("kind") == "StatefulSet" else {})
+    }
 
 
 def _owned(view: View, kind: str, owner: Json) -> list[Json]:
     uid = meta(owner)["uid"]
     return [obj for obj in view.all(kind) if (controller_of(obj) or {}).get("uid") == uid]
+
+
+def _revision(pod: Json) -> str | None:
+    found: str | None = (meta(pod).get("labels") or {}).get(REVISION)
+    return found
 
 
 def _ordinal(pod: Json, owner: str) -> int:
