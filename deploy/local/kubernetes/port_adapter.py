@@ -112,6 +112,7 @@ class CoreTransport(httpx2.BaseTransport):
         """One request to its answer, errors as Status bodies."""
         content = request.read()
         content_type = request.headers.get("content-type", "").split(";")[0]
+        headers: dict[str, str] = {}
         try:
             body = msgspec.json.decode(content) if content else None
             answer = self._api.call(
@@ -121,10 +122,10 @@ class CoreTransport(httpx2.BaseTransport):
                 dict(request.url.params),
                 content_type if request.method == "PATCH" else "",
             )
-            code, document, headers = answer.code, answer.body, {}
+            code, document = answer.code, answer.body
         except msgspec.DecodeError as error:
             refused = bad_request(f"the object provided is not JSON: {error}")
-            code, document, headers = refused.code, refused.body, {}
+            code, document = refused.code, refused.body
         except ApiError as error:
             code, document, headers = error.code, error.body, error.headers
         return httpx2.Response(

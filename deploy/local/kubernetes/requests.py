@@ -17,9 +17,6 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
 
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-
 
 @dataclass(frozen=True)
 class Request:
@@ -52,13 +49,10 @@ class Request:
         return self.verb not in ("get", "list", "watch") and not self.dry_run
 
     def flag(self, name: str) -> bool:
-        """A boolean of the query, in every spelling that Go's ParseBool takes; 400 otherwise."""
-        value = self.options.get(name, "")
-        if value in _TRUE:
-            return True
-        if value in _FALSE or value == "":
-            return False
-        raise bad_request(f'parameter {name}: "{value}" is not a boolean')
+        """A boolean of the query: present and neither "false" nor "0" (apimachinery's rule, so
+        that Python's `True` counts too)."""
+        value = self.options.get(name)
+        return value is not None and value.lower() not in ("false", "0")
 
     def number(self, name: str) -> int | None:
         """A whole number of the query, None where absent; 400 when it is none."""
