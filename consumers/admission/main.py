@@ -43,7 +43,7 @@ FOLLOWING = metrics.gauge(
 #: How often the Secret and the webhook configurations are looked at: reads only, when all is well.
 UPKEEP_S = 60.0
 #: And how soon again after that failed.
-UPKEEP_RETRY_S = 2.0
+UPKEEP_RETRY_S = 5.0
 
 
 class Health(Protocol):

@@ -37,7 +37,7 @@ async def serving(
             access_log=False,
             lifespan="off",
             ssl_context_factory=lambda _config, _default: context,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=2,
         )
         server = _Server(config)
         running = asyncio.create_task(server.serve(sockets=[listener]), name="webhook server")
@@ -54,3 +54,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what is in flight; then hang up on clients that keep an idle connection.
+
+        TLS waits for the other side to say goodbye too, and a pooled client says nothing.
+        """
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        await asyncio.sleep(0)  # lets the aborted transports close their sockets

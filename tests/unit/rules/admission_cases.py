@@ -24,7 +24,8 @@ def pod_object(
     if annotations:
         metadata["annotations"] = dict(annotations)
     if owner_kind:
-        metadata["ownerReferences"] = [{"kind": owner_kind, "name": "owner", "uid": "u"}]
+        owner = {"apiVersion": "apps/v1", "kind": owner_kind, "name": "owner", "uid": "u"}
+        metadata["ownerReferences"] = [owner]
     containers = [{"name": "nginx", "image": "nginx", "resources": {}}]
     return {"metadata": metadata, "spec": {"containers": containers, **spec}}
 
