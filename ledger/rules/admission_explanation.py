@@ -97,14 +97,16 @@ def _filled(networks: tuple[NetworkRequest, ...], view: ClusterView) -> tuple[Ne
 
 
 def _ordinary(pod: PodFacts, report: MatchReport) -> str:
-    if not report.considered:
-        return "It keeps the ordinary network: there is no PodNetworking."
     count = len(report.considered)
-    which = "the only PodNetworking does" if count == 1 else f"none of {count} PodNetworkings does"
-    match_verb = "not match it" if count == 1 else "match it"
+    if count == 0:
+        cause = "there is no PodNetworking"
+    elif count == 1:
+        cause = f"PodNetworking {report.considered[0].name}, the only one, does not match it"
+    else:
+        cause = f"none of {count} PodNetworkings matches it"
     eni = pod.annotations.get(POD_ENI)
-    said = f" (annotation {POD_ENI} is {eni!r}, which is not true)" if eni else ""
-    return f"It keeps the ordinary network: {which} {match_verb}{said}."
+    said = "" if eni is None else f" (annotation {POD_ENI} is {eni!r}, which is not true)"
+    return f"It keeps the ordinary network: {cause}{said}."
 
 
 def _own_eni(known: Explanation, networks: tuple[NetworkRequest, ...]) -> str:
