@@ -49,3 +49,25 @@ def holding_of(state: Allocation | None) -> Holding | None:
         trunk_eni_id=on.trunk_eni_id if on else None,
         vlan=attachment.vlan if attachment else None,
     )
+
+
+@dataclass(slots=True)
+class Turnover:
+    """What a run of entries of one moment does to an allocation's periods.
+
+    `closed_by` is the version that ended the period open before, `opened` the holding that lasts
+    beyond the moment and the version that began it. A holding that came and went within the moment
+    leaves no trace: a period has a length.
+    """
+
+    closed_by: int | None = None
+    opened: tuple[Holding, int] | None = None
+
+    def follow(self, before: Allocation | None, after: Allocation) -> None:
+        """Take one more entry's effect into account."""
+        was, holds = holding_of(before), holding_of(after)
+        if was == holds:
+            return
+        if was is not None and self.closed_by is None and self.opened is None:
+            self.closed_by = after.version
+        self.opened = (holds, after.version) if holds is not None else None

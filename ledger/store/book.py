@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Recorded, evolve
 from ledger.rules.entries import Address, Entry
-from ledger.rules.tenures import holding_of
+from ledger.rules.tenures import Turnover
 from ledger.store import rows
 from ledger.store.named_sql import queries
 
@@ -46,8 +46,11 @@ def record(connection: Connection, stories: Sequence[Story], now: datetime) -> l
     sql = queries("book")
     written: list[rows.EntryRow] = []
     reached: list[Allocation] = []
+    ending: list[rows.EndingRow] = []
+    beginning: list[rows.TenureRow] = []
     for story in stories:
         state = story.before
+        turnover = Turnover()
         for entry in story.entries:
             recorded = Recorded(
                 allocation_id=story.allocation_id,
@@ -55,49 +58,27 @@ def record(connection: Connection, stories: Sequence[Story], now: datetime) -> l
                 recorded_at=now,
                 entry=entry,
             )
-            state = evolve(state, recorded)
+            earlier, state = state, evolve(state, recorded)
+            turnover.follow(earlier, state)
             written.append(rows.entry_row(state.cluster, recorded, story.cause))
         assert state is not None, "a story has at least one entry"
         reached.append(state)
+        if turnover.closed_by is not None:
+            ending.append(rows.EndingRow(state.id, turnover.closed_by))
+        if turnover.opened is not None:
+            beginning.append(rows.tenure_row(state, *turnover.opened))
     connection.exec_driver_sql(sql["append_entries"], {"at": now, **rows.columns(written)})
-    changed = list(zip((story.before for story in stories), reached, strict=True))
-    _close_tenures(connection, changed, now)
+    if ending:
+        connection.exec_driver_sql(sql["close_tenures"], {"at": now, **rows.columns(ending)})
     connection.exec_driver_sql(
         sql["write_allocations"], rows.columns([rows.allocation_row(state) for state in reached])
     )
-    _open_tenures(connection, changed, now)
+    if beginning:
+        connection.exec_driver_sql(sql["open_tenures"], {"at": now, **rows.columns(beginning)})
     for story, state in zip(stories, reached, strict=True):
         for entry in story.entries:
             _project_call(connection, state, entry, now)
     return reached
-
-
-def _close_tenures(
-    connection: Connection, changed: Iterable[tuple[Allocation | None, Allocation]], now: datetime
-) -> None:
-    ending = [
-        rows.EndingRow(after.id, after.version)
-        for before, after in changed
-        if holding_of(before) is not None and holding_of(before) != holding_of(after)
-    ]
-    if ending:
-        connection.exec_driver_sql(
-            queries("book")["close_tenures"], {"at": now, **rows.columns(ending)}
-        )
-
-
-def _open_tenures(
-    connection: Connection, changed: Iterable[tuple[Allocation | None, Allocation]], now: datetime
-) -> None:
-    beginning = []
-    for before, after in changed:
-        holding = holding_of(after)
-        if holding is not None and holding != holding_of(before):
-            beginning.append(rows.tenure_row(after, holding))
-    if beginning:
-        connection.exec_driver_sql(
-            queries("book")["open_tenures"], {"at": now, **rows.columns(beginning)}
-        )
 
 
 def _project_call(connection: Connection, state: Allocation, entry: Entry, now: datetime) -> None:

@@ -122,8 +122,8 @@ def allocation_row(state: Allocation) -> AllocationRow:
     )
 
 
-def tenure_row(state: Allocation, holding: Holding) -> TenureRow:
-    """The row of the period that `state` opens."""
+def tenure_row(state: Allocation, holding: Holding, version: int) -> TenureRow:
+    """The row of the period that the entry of this version opened."""
     address = holding.address
     return TenureRow(
         id=state.id,
@@ -143,7 +143,7 @@ def tenure_row(state: Allocation, holding: Holding) -> TenureRow:
         instance=holding.instance_id,
         trunk=holding.trunk_eni_id,
         vlan=holding.vlan,
-        version=state.version,
+        version=version,
     )
 
 
