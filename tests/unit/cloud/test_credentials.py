@@ -79,6 +79,21 @@ def test_a_new_file_is_read_and_an_old_one_is_not_read_again(
     assert provider.get_credentials().get_access_key_id() == "two"
 
 
+def test_shortly_before_expiry_the_file_is_read_again_however_alike_it_looks(
+    write: Callable[[object], Path],
+) -> None:
+    clock = Clock()
+    path = write(content("one"))
+    provider = TokenFileProvider(path, now=clock)
+    provider.get_credentials()
+    stat = path.stat()
+    path.write_text(json.dumps(content("two", expires=START + timedelta(hours=2))))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    clock.now = START + timedelta(minutes=51)
+    assert provider.get_credentials().get_access_key_id() == "two"
+
+
 def test_expired_and_not_renewed_is_an_error(write: Callable[[object], Path]) -> None:
     clock = Clock()
     provider = TokenFileProvider(write(content()), now=clock)

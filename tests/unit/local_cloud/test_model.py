@@ -264,6 +264,33 @@ def test_killing_an_instance_deletes_or_frees_its_members(
     cloud.attach_eni(fixed.id, "i-h2", "eni-t-h2", None)
 
 
+def test_an_attach_cut_short_by_a_lost_instance_leaves_nothing_on_its_way(
+    cloud: CloudOverApi, simulator: Simulator, clock: Clock
+) -> None:
+    eni = cloud.create_eni(request(delete_on_release=False)).value
+    cloud.attach_eni(eni.id, "i-h1", "eni-t-h1", None)
+    simulator.model.kill("i-h1")
+    clock.advance(1)
+    assert state(cloud, "eni-t-h1") == "gone"
+    assert simulator.model.next_change_at() is None
+
+
+def test_a_later_attach_takes_its_own_time(
+    cloud: CloudOverApi, simulator: Simulator, clock: Clock
+) -> None:
+    eni = cloud.create_eni(request(delete_on_release=False)).value
+    cloud.attach_eni(eni.id, "i-h1", "eni-t-h1", None)
+    clock.advance(1)
+    simulator.model.kill("i-h1")
+    cloud.attach_eni(eni.id, "i-h2", "eni-t-h2", None)
+    clock.advance(1.5)
+    (true,) = [one for one in simulator.model.enis() if one.id == eni.id]
+    assert true.status == "Attaching", "the first attach would have been done by now"
+    assert state(cloud, eni.id) == "Attaching"
+    clock.advance(0.5)
+    assert state(cloud, eni.id) == "InUse"
+
+
 def test_security_groups_are_replaced(cloud: CloudOverApi) -> None:
     eni = cloud.create_eni(request()).value
     cloud.modify_eni_security_groups(eni.id, ["sg-2"])
@@ -302,6 +329,12 @@ def test_describe_pages_do_not_skip_or_repeat(cloud: CloudOverApi, simulator: Si
     third, token = page(token)
     assert first + second + third == ids
     assert token == ""
+    asked = {"RegionId": "cn-hangzhou", "MaxResults": "10", "Status": "Available"}
+    for eni_id in ids[1:15]:
+        cloud.delete_eni(eni_id)
+    body = simulator.call("DescribeNetworkInterfaces", asked).body
+    assert len(body["NetworkInterfaceSets"]["NetworkInterfaceSet"]) == 10
+    assert body["NextToken"] == "", "a full last page has no successor"
 
 
 def test_describe_lag_shows_how_things_stood(

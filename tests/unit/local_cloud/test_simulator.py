@@ -121,6 +121,17 @@ def test_rate_and_burst_per_api(make: Callable[..., Simulator], clock: Clock) ->
         cloud.describe_vswitch("vsw-h")
 
 
+def test_the_rate_over_a_while_is_the_configured_one(
+    make: Callable[..., Simulator], clock: Clock
+) -> None:
+    simulator = make(rate_limits={"DescribeVSwitches": {"per_minute": 90, "burst": 5}})
+    for _ in range(1200):
+        simulator.call("DescribeVSwitches", {"RegionId": "cn-hangzhou"})
+        clock.advance(0.1)
+    admitted = sum(call.outcome == "ok" for call in simulator.calls())
+    assert admitted in (184, 185), "5 at once and 90 a minute for two minutes"
+
+
 def test_the_call_log_tells_what_happened(cloud: CloudOverApi, simulator: Simulator) -> None:
     eni = cloud.create_eni(REQUEST).value
     put(simulator, kind="timeout", api="DeleteNetworkInterface", effect="after", times=1)
