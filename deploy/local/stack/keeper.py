@@ -86,7 +86,7 @@ class Keeper:
         self._start(
             "cloud",
             plan.cloud_command(options, cloud_port),
-            ready_url=f"http://{LOOPBACK}:{cloud_port}/_sim/enis",
+            ready_url=f"http://{LOOPBACK}:{cloud_port}/_sim/health",
             port=cloud_port,
         )
         kubeconfig = self._start_kubernetes(webhook_port)

@@ -127,5 +127,15 @@ def environment_script(settings: Mapping[str, str], kubeconfig: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def read_environment(script: Path) -> dict[str, str]:
+    """The variables that a file of `environment_script` exports."""
+    found: dict[str, str] = {}
+    for words in (shlex.split(line, comments=True) for line in script.read_text().splitlines()):
+        if words[:1] == ["export"]:
+            name, _, value = words[1].partition("=")
+            found[name] = value
+    return found
+
+
 def _module(name: str, *words: str) -> Sequence[str]:
     return [sys.executable, "-m", name, *words]

@@ -1,0 +1,24 @@
+"""`eni-ledger demo`: the product document's example, played on a local stack and narrated."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: [bold]eni-ledger demo --keep[/bold]")
+def demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="leave the stack up and say how to look around")
+    ] = False,
+) -> None:
+    """See it work: a fixed IP for a StatefulSet's Pod, from its first second to its audit.
+
+    Starts a local stack, plays the product document's own example, checks every result, and
+    stops everything again. Takes about a minute.
+    """
+    from deploy.local.demo.play import play
+    from deploy.local.stack.options import default_state_directory
+
+    raise typer.Exit(play(default_state_directory().absolute(), keep=keep))

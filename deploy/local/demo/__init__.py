@@ -1,0 +1,1 @@
+"""`make demo`: the product document's own example, played on a local stack and narrated."""
