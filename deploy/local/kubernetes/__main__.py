@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app,
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=3,
+            timeout_graceful_shutdown=2,
             lifespan="on",
             ssl_keyfile=None if options.http else str(identity.key),
             ssl_certfile=None if options.http else str(identity.certificate),

@@ -57,7 +57,9 @@ class InProcess:
             raise bad_request("a watch is opened with watch_since")
         agent = f"{user}/in-process"
         request = replace(asked, body=body, patch_type=patch_type, user=user, agent=agent)
-        return finish(self.core.execute(request), self._webhooks, self._wait)
+        answer = finish(self.core.execute(request), self._webhooks, self._wait)
+        own = msgspec.json.decode(msgspec.json.encode(answer.body))  # the store's must not change
+        return replace(answer, body=own)
 
     def get(self, path: str, options: Mapping[str, str] | None = None) -> Json:
         """The object at a path."""
@@ -93,7 +95,10 @@ class InProcess:
         return self.call("DELETE", path, body).body
 
     def watch_since(self, path: str, options: Mapping[str, str] | None = None) -> Watch:
-        """A watch on a collection; call its `poll` whenever something may have happened."""
+        """A watch on a collection; call its `poll` whenever something may have happened.
+
+        The objects of its events are the store's own: read them, do not change them.
+        """
         chosen = {**(options or {}), "watch": "true"}
         request: Request = self.core.request("GET", path, chosen)
         return finish(self.core.watch(request), self._webhooks, self._wait)

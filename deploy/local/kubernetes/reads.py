@@ -243,6 +243,10 @@ class Watch:
         self._initial = plan.initial
         self._bookmark_end = plan.bookmark_end
         self._failure: ApiError | None = None
+        try:
+            store.require(plan.start)  # later on only what was really missed counts
+        except ApiError as error:
+            self.fail(error)
 
     def fail(self, error: ApiError) -> None:
         """Makes the next poll end the watch with this error (a fault)."""

@@ -57,6 +57,7 @@ class Store:
         self._history = history
         self._shelves: dict[str, _Shelf] = {}
         self._changes: deque[Change] = deque()
+        self._lost: dict[str, int] = {}
         self._listeners: list[Callable[[Change], None]] = []
 
     def listen(self, listener: Callable[[Change], None]) -> None:
@@ -114,13 +115,17 @@ class Store:
     def _keep(self, change: Change) -> None:
         self._changes.append(change)
         while len(self._changes) > self._history:
-            self.compacted = self._changes.popleft().revision
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = self._changes.popleft()
+        self.compacted = self._lost[oldest.store] = oldest.revision
 
     def compact(self, revision: int | None = None) -> int:
         """Forgets history up to `revision` (default: all of it); watches from before get 410."""
         upto = self.revision if revision is None else min(revision, self.revision)
         while self._changes and self._changes[0].revision <= upto:
-            self._changes.popleft()
+            self._forget_oldest()
         self.compacted = max(self.compacted, upto)
         return self.compacted
 
@@ -170,18 +175,23 @@ class Store:
                 found = change.previous
         return found
 
-    def changes_since(self, revision: int, store: str | None = None) -> list[Change]:
-        """Changes after `revision`, oldest first; 410 where some of them were compacted away."""
-        if revision < self.compacted:
-            raise expired(f"too old resource version: {revision} ({self.compacted})")
+    def changes_since(self, revision: int, store: str) -> list[Change]:
+        """Changes of one resource after `revision`, oldest first; 410 where one was compacted away."""
+        if revision < self._lost.get(store, 0):
+            self.require(revision)
         found = []
         for change in reversed(self._changes):
             if change.revision <= revision:
                 break
-            if store is None or change.store == store:
+            if change.store == store:
                 found.append(change)
         found.reverse()
         return found
+
+    def require(self, revision: int) -> None:
+        """410 where history after `revision` is not complete any more."""
+        if revision < self.compacted:
+            raise expired(f"too old resource version: {revision} ({self.compacted})")
 
 
 def _name_of(obj: Json) -> Name:

@@ -111,27 +111,19 @@ class Writes:
     def _complete(self, obj: Json, request: Request) -> list[str]:
         """Prunes and defaults in place; returns warnings about unknown fields (400 when Strict)."""
         found = request.type
-        if found.custom:
-            schema = found.schema or {}
-            unknown = list(structural.prune(obj, schema))
-            structural.default(obj, schema)
-        else:
+        if not found.custom:
             cleaned = decoding.drop_nulls(obj)
             obj.clear()
             obj.update(cleaned)
+        told = _prune(obj, request)
+        if found.custom:
+            structural.default(obj, found.schema or {})
+        else:
             struct = decoding.struct_of(found)
-            unknown = list(decoding.unknown_fields(obj, struct)) if struct else []
             if struct:
                 decoding.check(obj, found, struct)
             strategies.complete(obj, found)
-        told = [f'unknown field "{path}"' for path in unknown]
-        mode = request.options.get("fieldValidation") or "Warn"
-        if mode == "Strict" and told:
-            raise bad_request(
-                f'{found.kind} in version "{found.version}" cannot be handled as a {found.kind}: '
-                f"strict decoding error: {', '.join(told)}"
-            )
-        return told if mode == "Warn" else []
+        return told
 
     def _stored_form(self, asked: Attributes, request: Request) -> Json:
         """What mutating webhooks left, completed again and in the stored version."""
@@ -170,8 +162,6 @@ class Writes:
             text = "Invalid value: 0: must be specified for an update"
             line = cause("FieldValueInvalid", "metadata.resourceVersion", text)
             raise invalid(request.type.group, request.type.kind, request.name, [line])
-        if request.type.group == "events.k8s.io":
-            wanted = event_versions.to_core(wanted)
         return (yield from self._modify(request, lambda _live: copy.deepcopy(wanted), bool(given)))
 
     def patch(self, request: Request) -> Steps[Answer]:
@@ -198,8 +188,7 @@ class Writes:
             wanted = merge_patch(shown, request.body)
         else:
             wanted = strategic_merge(shown, request.body)
-        decoded = metadata.decode(request.with_body(wanted))
-        return event_versions.to_core(decoded) if request.type.group == "events.k8s.io" else decoded
+        return metadata.decode(request.with_body(wanted))
 
     def _apply(self, request: Request) -> Steps[Answer]:
         if not request.options.get("fieldManager"):
@@ -211,23 +200,23 @@ class Writes:
             raise bad_request("metadata.managedFields must be nil")
         given = bool(wanted["metadata"].get("resourceVersion"))
         writer, force = self._writer(request), request.flag("force")
-        live = self._store.get(request.type.store, request.namespace, request.name)
-        if live is None:
+        # Only what was applied is owned: not the defaults, not what is unknown and pruned.
+        config = copy.deepcopy(wanted)
+        warnings = tuple(_prune(config, request))
+        if self._store.get(request.type.store, request.namespace, request.name) is None:
             if request.subresource:
                 raise not_found(request.type.group, request.type.plural, request.name)
-            body = copy.deepcopy(wanted)
-            warnings = self._complete(body, request)
-            made = ownership.apply({}, body, request.type, writer, force)
-            answer = yield from self.create(request.with_body(body), made)
+            made = ownership.apply({}, config, request.type, writer, force)
+            answer = yield from self.create(request.with_body(config), made)
             return replace(answer, warnings=(*warnings, *answer.warnings))
         outcome: list[Applied] = []
 
         def change(now: Json) -> Json:
-            config = _without_unknown(wanted, request.type)
             outcome[:] = [ownership.apply(now, config, request.type, writer, force)]
             return copy.deepcopy(outcome[0].object)
 
-        return (yield from self._modify(request, change, given, outcome))
+        answer = yield from self._modify(request, change, given, outcome)
+        return replace(answer, warnings=(*warnings, *answer.warnings))
 
     def _modify(
         self,
@@ -341,11 +330,19 @@ class Writes:
                 raise conflict(request.type.group, request.type.plural, request.name, why)
 
 
-def _without_unknown(wanted: Json, found: ResourceType) -> Json:
-    """The applied configuration without fields the kind does not have."""
-    config = copy.deepcopy(wanted)
+def _prune(obj: Json, request: Request) -> list[str]:
+    """Drops fields the kind does not have, in place; tells of them as `fieldValidation` asks."""
+    found = request.type
+    struct = decoding.struct_of(found)
     if found.custom:
-        list(structural.prune(config, found.schema or {}))
-    elif struct := decoding.struct_of(found):
-        list(decoding.unknown_fields(config, struct))
-    return config
+        unknown = list(structural.prune(obj, found.schema or {}))
+    else:
+        unknown = list(decoding.unknown_fields(obj, struct)) if struct else []
+    told = [f'unknown field "{path}"' for path in unknown]
+    mode = request.options.get("fieldValidation") or "Warn"
+    if mode == "Strict" and told:
+        raise bad_request(
+            f'{found.kind} in version "{found.version}" cannot be handled as a {found.kind}: '
+            f"strict decoding error: {', '.join(told)}"
+        )
+    return told if mode == "Warn" else []

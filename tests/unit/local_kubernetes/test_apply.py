@@ -7,9 +7,12 @@ import pytest
 from deploy.local.kubernetes.errors import ApiError
 from deploy.local.kubernetes.fieldset import from_fields_v1, to_fields_v1
 from deploy.local.kubernetes.port_adapter import InProcess
+from deploy.local.kubernetes.requests import APPLY_PATCH
 from tests.unit.local_kubernetes.shapes import (
     CONFIG_MAPS,
+    NETWORK,
     POD_ENIS,
+    POD_NETWORKINGS,
     PODS,
     STATEFUL_SETS,
     config_map,
@@ -123,3 +126,33 @@ def test_field_sets_survive_their_written_form() -> None:
     paths = frozenset({("f:a",), ("f:b", 'k:{"name":"x"}'), ("f:b", 'k:{"name":"x"}', "f:c"),
                        ("f:d", 'v:"e"')})  # fmt: skip
     assert from_fields_v1(to_fields_v1(paths)) == paths
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (f"{POD_ENIS}/a", pod_eni("a", allocations=[{"allocationType": {}}])),
+        (f"{POD_NETWORKINGS}/a", {"apiVersion": NETWORK, "kind": "PodNetworking",
+                                  "metadata": {"name": "a"}, "spec": {"vSwitchOptions": ["v"]}}),
+        (f"{STATEFUL_SETS}/web", stateful_set("web", 1)),
+        (f"{PODS}/a", {**pod("a", "node-1", {"x": "y"}), "apiVersion": "v1", "kind": "Pod"}),
+    ],
+)  # fmt: skip
+def test_defaults_are_nobodys_and_stay(api: InProcess, path: str, body: Json) -> None:
+    first = api.apply(path, body, "alice")
+    again = api.apply(path, body, "alice")
+    assert again == first
+
+
+def test_an_apply_of_a_part_needs_no_required_fields(api: InProcess) -> None:
+    api.create(PODS, pod("a", "node-1"))
+    part = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"x": "y"}}}
+    assert api.apply(f"{PODS}/a", part, "alice")["metadata"]["labels"] == {"x": "y"}
+
+
+def test_a_misspelt_field_is_told_also_when_the_object_exists(api: InProcess) -> None:
+    api.apply(f"{POD_ENIS}/a", pod_eni("a", zone="z"), "alice")
+    options = {"fieldManager": "alice", "fieldValidation": "Strict"}
+    with pytest.raises(ApiError) as refused:
+        api.call("PATCH", f"{POD_ENIS}/a", pod_eni("a", zoone="z"), options, APPLY_PATCH)
+    assert 'unknown field "spec.zoone"' in refused.value.message

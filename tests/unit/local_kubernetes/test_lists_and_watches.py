@@ -158,6 +158,20 @@ def test_a_watch_from_compacted_history_ends_with_410(api: InProcess, core: Core
     assert watch.poll() == []
 
 
+def test_an_open_watch_outlives_compaction_of_what_it_did_not_miss(
+    api: InProcess, core: Core
+) -> None:
+    watch = api.watch_since(POD_ENIS)
+    watch.poll()
+    api.create(CONFIG_MAPS, config_map("a"))
+    core.store.compact()
+    api.create(POD_ENIS, pod_eni("a"))
+    assert seen(watch) == [("ADDED", "a")]
+    api.create(POD_ENIS, pod_eni("b"))
+    core.store.compact()
+    assert [event.type for event in watch.poll()] == ["ERROR"], "b was missed"
+
+
 def test_history_is_bounded(core: Core) -> None:
     small = Core(core.sources, Options(history=3))
     small.create_default_namespaces()
@@ -207,3 +221,7 @@ def test_events_have_two_faces(api: InProcess) -> None:
     assert (event["message"], event["involvedObject"]["name"]) == ("hello", "a")
     shown = api.get("/apis/events.k8s.io/v1/namespaces/default/events/e")
     assert (shown["note"], shown["apiVersion"]) == ("hello", "events.k8s.io/v1")
+    series = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}
+    counted = api.patch("/apis/events.k8s.io/v1/namespaces/default/events/e", series)
+    assert (counted["note"], counted["series"]["count"]) == ("hello", 2)
+    assert api.get("/api/v1/namespaces/default/events/e")["message"] == "hello"
