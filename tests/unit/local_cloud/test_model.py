@@ -389,6 +389,21 @@ def test_stuck_for_a_while(cloud: CloudOverApi, simulator: Simulator, clock: Clo
     assert state(cloud, eni.id) == "InUse"
 
 
+def test_a_change_that_was_replaced_does_not_come_back(
+    cloud: CloudOverApi, simulator: Simulator, clock: Clock
+) -> None:
+    fault = {"kind": "stuck", "state": "Detaching", "seconds": 30, "times": 1}
+    eni = member(cloud, clock)
+    simulator.faults.put(read_fault(fault))
+    cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
+    cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
+    clock.advance(32)
+    cloud.attach_eni(eni.id, "i-h1", "eni-t-h1", None)
+    clock.advance(1)
+    (true,) = [one for one in simulator.model.enis() if one.id == eni.id]
+    assert true.status == "Attaching", "the stuck detach would have been done by now"
+
+
 def test_a_failed_attach_falls_back(
     cloud: CloudOverApi, simulator: Simulator, clock: Clock
 ) -> None:
