@@ -44,10 +44,11 @@ class Producer(Protocol):
 class Delivery:
     """Sends through one producer.
 
-    `report(ok, reason)` is told whether Kafka takes our records. `repair` is awaited between
-    attempts (it creates missing topics). `log_reset(topic)` is called when a partition's offsets
-    went backwards: the broker has lost what it had acknowledged, and the reader will miss it
-    unless it is told again.
+    `report(ok, reason)` is told whether Kafka takes our records. After a failure nothing is sent
+    until `repair` has succeeded: it makes sure of the topics, because a broker that came back
+    empty must not create them by the way, with a number of partitions of its own.
+    `log_reset(topic)` is called when a partition's offsets went backwards: the broker has lost
+    what it had acknowledged, and readers will miss it unless they are told again.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Delivery:
         producer: Producer,
         *,
         report: Callable[[bool, str], None],
-        repair: Callable[[], Awaitable[None]],
+        repair: Callable[[], Awaitable[bool]],
         log_reset: Callable[[str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
@@ -66,6 +67,8 @@ class Delivery:
         self._log_reset = log_reset
         self._sleep = sleep
         self._rng = rng
+        self._doubted = False
+        self._repairing = asyncio.Lock()
         self._offsets: dict[tuple[str, int], int] = {}
 
     async def send_all(self, topic: str, records: Sequence[Encoded]) -> None:
@@ -74,21 +77,22 @@ class Delivery:
         waiting = list(records)
         attempt = 0
         while waiting:
-            waiting, failure = await self._attempt(topic, waiting, partition=None)
-            if failure is None:
-                continue
+            if await self._trusted():
+                waiting = await self._attempt(topic, waiting, partition=None)
+                if not waiting:
+                    return
             attempt += 1
             longest = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0 ** min(attempt, 10))
             await self._sleep(longest * (0.5 + self._rng() / 2))
-            await self._repair()
 
     async def send_once(self, topic: str, partition: int, record: Encoded) -> bool:
         """Try once, to one partition; whether it was acknowledged.
 
         Calls for one partition must not overlap: then a lower offset than before means a new log.
         """
-        waiting, _ = await self._attempt(topic, [record], partition=partition)
-        return not waiting
+        if not await self._trusted():
+            return False
+        return not await self._attempt(topic, [record], partition=partition)
 
     async def partitions(self, topic: str) -> list[int]:
         """The topic's partitions; empty while Kafka does not say."""
@@ -100,8 +104,8 @@ class Delivery:
 
     async def _attempt(
         self, topic: str, records: Sequence[Encoded], *, partition: int | None
-    ) -> tuple[list[Encoded], BaseException | None]:
-        """The records that are still to be sent, and why."""
+    ) -> list[Encoded]:
+        """Send all at once; the records that were not acknowledged."""
         outcomes = await asyncio.gather(
             *(self._send(topic, record, partition) for record in records), return_exceptions=True
         )
@@ -123,11 +127,21 @@ class Delivery:
         if failure is None:
             self._report(True, "")
         else:
+            self._doubted = True
             FAILED.labels(topic=topic).inc(len(waiting))
             self._report(
                 False, f"Kafka does not take {len(waiting)} records of {topic}: {failure!r}"
             )
-        return waiting, failure
+        return waiting
+
+    async def _trusted(self) -> bool:
+        """Whether there is nothing to repair, or it has been repaired just now."""
+        if not self._doubted:
+            return True
+        async with self._repairing:
+            if self._doubted and await self._repair():
+                self._doubted = False
+        return not self._doubted
 
     async def _send(self, topic: str, record: Encoded, partition: int | None) -> Any:
         return await (

@@ -45,31 +45,30 @@ def last_place(messages: Iterable[Message], cluster: str) -> Place | None:
     return min(same, key=lambda place: place.continuous_from)
 
 
-async def read_last_place(
-    settings: KafkaSettings, topic: str, partitions: Iterable[int], cluster: str
-) -> Place | None:
-    """The last place in these partitions of `topic`; None if they hold no heartbeat of this
-    cluster.
+async def read_last_place(settings: KafkaSettings, topic: str, cluster: str) -> Place | None:
+    """The last place in `topic`; None if the log holds no heartbeat of this cluster.
 
     Raises HistoryError if the log can't be read: without it a new epoch could not be told from
     an old one.
     """
-    consumer = AIOKafkaConsumer(**consumer_options(settings, "eni-ledger-watcher-history"))
+    consumer = AIOKafkaConsumer(topic, **consumer_options(settings, "eni-ledger-watcher-history"))
     try:
-        await consumer.start()
         async with asyncio.timeout(READ_DEADLINE_S):
-            places = [TopicPartition(topic, number) for number in sorted(partitions)]
-            return await _search(consumer, places, cluster, settings.message_bytes_max)
+            await consumer.start()
+            partitions = sorted(consumer.assignment())
+            if partitions:
+                return await _search(consumer, partitions, cluster, settings.message_bytes_max)
     except (KafkaError, TimeoutError) as failure:
         raise HistoryError(f"the end of {topic} can't be read: {failure!r}") from failure
     finally:
         await consumer.stop()
+    raise HistoryError(f"the topic {topic} does not exist: create it (deploy/kafka)")
 
 
 async def _search(
     consumer: Any, partitions: list[TopicPartition], cluster: str, limit: int
 ) -> Place | None:
-    consumer.assign(partitions)
+    """Look back from the end, further each time, until a heartbeat is found."""
     ends = await consumer.end_offsets(partitions)
     begins = await consumer.beginning_offsets(partitions)
     window = WINDOW

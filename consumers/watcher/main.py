@@ -96,11 +96,13 @@ async def _watch(
     def report_kafka(ok: bool, reason: str) -> None:
         health.ready("kafka", ok, reason)
 
-    async def repair() -> None:
+    async def repair() -> bool:
         try:
             await ensure_topics(kafka)
         except (KafkaError, KafkaSetupError) as failure:
             report_kafka(False, str(failure))
+            return False
+        return True
 
     await _retried(lambda: ensure_topics(kafka), report_kafka)
     producer = await _retried(lambda: _started(producer_options(kafka, name)), report_kafka)
@@ -132,10 +134,8 @@ def _feed(
     report: Callable[[bool, str], None],
 ) -> Feed:
     async def read() -> Place | None:
-        partitions = await delivery.partitions(topic)
-        if not partitions:
-            raise HistoryError(f"Kafka does not say the partitions of {topic}")
-        return await read_last_place(settings.kafka, topic, partitions, settings.cluster_id)
+        await ensure_topics(settings.kafka, [topic])
+        return await read_last_place(settings.kafka, topic, settings.cluster_id)
 
     async def read_place() -> Place | None:
         return await _retried(read, report)

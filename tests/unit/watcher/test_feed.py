@@ -32,6 +32,7 @@ class Bench:
         self.places = list(places) or [None]
         self.reports: list[tuple[bool, str]] = []
         self.repairs = 0
+        self.repairable = True
         self.resets: list[str] = []
         delivery = Delivery(
             producer,
@@ -45,8 +46,9 @@ class Bench:
             "c1", "pod", TOPIC, delivery=delivery, read_place=self._place, now=lambda: NOW
         )
 
-    async def _repair(self) -> None:
+    async def _repair(self) -> bool:
         self.repairs += 1
+        return self.repairable
 
     async def _place(self) -> Place | None:
         return self.places.pop(0) if len(self.places) > 1 else self.places[0]
@@ -106,6 +108,23 @@ def test_a_refused_send_is_repeated_until_it_is_taken() -> None:
         assert "no leader" in bench.reports[0][1]
         assert bench.repairs == 3
         assert bench.feed.position.watermark == 5
+
+    run(scenario())
+
+
+def test_nothing_is_sent_to_a_broker_that_has_not_been_repaired() -> None:
+    async def scenario() -> None:
+        producer = FakeProducer(refusals=[KafkaTimeoutError("gone")])
+        bench = Bench(producer)
+        bench.repairable = False
+        taking = asyncio.create_task(bench.feed.take([Observed("ns/a", pod("a", 4), 4)]))
+        while bench.repairs < 3:  # noqa: ASYNC110 - the fake sleep yields only
+            await asyncio.sleep(0)
+        assert not await bench.feed.heartbeat()
+        assert producer.taken == []
+        bench.repairable = True
+        await taking
+        assert [message.name for message in producer.messages] == ["a"]
 
     run(scenario())
 
