@@ -397,7 +397,11 @@ def test_a_change_that_was_replaced_does_not_come_back(
     simulator.faults.put(read_fault(fault))
     cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
     cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
-    clock.advance(32)
+    # Another ENI's earlier change keeps the replaced one from being tidied away unseen.
+    other = cloud.create_eni(request("other")).value
+    clock.advance(30.5)
+    cloud.attach_eni(other.id, "i-h1", "eni-t-h1", None)
+    clock.advance(1.5)
     cloud.attach_eni(eni.id, "i-h1", "eni-t-h1", None)
     clock.advance(1)
     (true,) = [one for one in simulator.model.enis() if one.id == eni.id]
