@@ -1,29 +1,21 @@
 """Starts the simulated API server as a child process and stops it: for the local stack and for tests."""
 
-import os
-import signal
 import ssl
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import yaml
+
+from deploy.local.parts.child import Child, PartError, start_child
 
 _ROOT = Path(__file__).resolve().parents[3]
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
-_POLL_SECONDS = 0.03
-
-
-class StartError(RuntimeError):
-    """The server did not come up; the message carries the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +55,16 @@ class Launched:
         self.kubeconfig = directory / "kubeconfig"
         self.log_path = directory / "kubernetes.log"
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self._child: Child | None = None
 
     @property
     def pid(self) -> int:
-        """The process id."""
-        if self._process is None:
-            raise StartError("the simulated Kubernetes API server is not running")
-        return self._process.pid
+        """The process id; PartError when it does not run."""
+        if self._child is None:
+            raise PartError(
+                f"the simulated Kubernetes API server of {self.directory} is not running"
+            )
+        return self._child.pid
 
     @property
     def address(self) -> str:
@@ -90,7 +83,7 @@ class Launched:
         return self.directory / "state" / "ca.crt"
 
     def start(self) -> None:
-        """Starts it and waits until `/readyz` answers; StartError with the log otherwise."""
+        """Starts it and waits until `/readyz` answers; PartError with the end of its log otherwise."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.kubeconfig.unlink(missing_ok=True)
         command = [
@@ -98,30 +91,17 @@ class Launched:
             "--kubeconfig-out", str(self.kubeconfig), "--state-dir", str(self.directory / "state"),
             *self._options.arguments(),
         ]  # fmt: skip
-        self._log = self.log_path.open("ab")
-        environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-        self._process = subprocess.Popen(
-            command, stdout=self._log, stderr=self._log, cwd=_ROOT, env=environment
-        )
-        self._wait_until_ready(self._process)
-
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                break
-            if self.kubeconfig.exists() and self._ready():
-                return
-            time.sleep(_POLL_SECONDS)
-        code = process.poll()
-        self.stop()
-        tail = self.log_path.read_text(errors="replace")[-2000:]
-        why = "did not get ready in time" if code is None else f"ended with exit code {code}"
-        raise StartError(
-            f"the simulated Kubernetes API server {why}. End of {self.log_path}:\n{tail}"
-        )
+        name = "the simulated Kubernetes API server"
+        self._child = start_child(name, command, log=self.log_path, directory=_ROOT)
+        try:
+            self._child.wait_ready(self._ready, _START_SECONDS, "it answers /readyz")
+        except PartError:
+            self.stop()
+            raise
 
     def _ready(self) -> bool:
+        if not self.kubeconfig.exists():
+            return False
         context = ssl.create_default_context(cafile=str(self.ca))
         try:
             with urllib.request.urlopen(
@@ -133,24 +113,15 @@ class Launched:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL where that does not help in time."""
-        self._end(signal.SIGTERM)
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop(_STOP_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL, as a crash; `start` brings it back with its objects (on the same port if one was set)."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.send_signal(how)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
 
 
 @contextmanager

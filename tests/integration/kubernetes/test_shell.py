@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from deploy.local.kubernetes.launch import Launched, LaunchOptions, StartError, launched
+from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
+from deploy.local.parts.child import PartError
 from tests.integration.kubernetes.webhook import WebhookServer, patch
 
 Json = dict[str, Any]
@@ -246,7 +247,7 @@ def test_objects_certificates_and_token_outlive_a_crash(tmp_path: Path) -> None:
     try:
         kept = client.get("/api/v1/namespaces/default/configmaps/kept").json()
         assert kept == made
-        with pytest.raises(StartError, match="can't listen on"):
+        with pytest.raises(PartError, match="can't listen on"):
             Launched(tmp_path / "other", options).start()
     finally:
         client.close()
