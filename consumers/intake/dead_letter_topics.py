@@ -10,6 +10,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from consumers.contract.encode import dead_letter
+from consumers.contract.events import Record
 from consumers.contract.topics import dead_letter_topic
 from ledger.store import inputs
 from ledger.store.database import Database
@@ -28,11 +30,12 @@ async def publish_dead_letters(database: Database, producer: AIOKafkaProducer) -
     letters = await asyncio.to_thread(_unpublished, database)
     for letter in letters:
         try:
+            encoded = dead_letter(_record(letter), letter.error_class, letter.message)
             await producer.send_and_wait(
                 dead_letter_topic(letter.topic),
-                value=letter.value,
-                key=letter.key,
-                headers=[*letter.headers, *_headers(letter)],
+                value=encoded.value,
+                key=encoded.key,
+                headers=list(encoded.headers),
             )
         except KafkaError as refused:
             if refused.retriable:
@@ -42,16 +45,10 @@ async def publish_dead_letters(database: Database, producer: AIOKafkaProducer) -
     return len(letters)
 
 
-def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
-    told = {
-        "dlq_topic": letter.topic,
-        "dlq_partition": str(letter.partition),
-        "dlq_offset": str(letter.offset),
-        "dlq_error_class": letter.error_class,
-        "dlq_message": letter.message,
-        "dlq_id": str(letter.id),
-    }
-    return [(name, value.encode()) for name, value in told.items()]
+def _record(letter: DeadLetter) -> Record:
+    return Record(
+        letter.topic, letter.partition, letter.offset, letter.key, letter.value, letter.headers
+    )
 
 
 def _unpublished(database: Database) -> list[DeadLetter]:

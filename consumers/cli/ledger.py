@@ -1,0 +1,186 @@
+"""Commands on the ledger itself: schema, pauses, reservations, and whether it agrees with itself."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from consumers.cli.book import (
+    ledger_settings,
+    local,
+    opened,
+    pod_name,
+    print_json,
+    print_table,
+    who,
+)
+from consumers.cli.errors import CommandError
+from consumers.runtime.settings import load_settings
+from ledger.audit import health
+from ledger.audit.questions import reservations as read_reservations
+from ledger.rules import entries as e
+from ledger.store import brakes, migrate, work
+from ledger.store.book import Story, lock_pods, record
+from ledger.store.database import ledger_now
+from ledger.store.rebuild import check, rebuild
+
+app = typer.Typer(add_completion=False)
+
+Json = Annotated[bool, typer.Option("--json", help="for programs")]
+Reason = Annotated[str, typer.Option(help="why, for those who read the ledger later")]
+
+
+class ScopeName(StrEnum):
+    """What stands still."""
+
+    ALL = "all"
+    DESTRUCTIVE = "destructive"
+
+
+@app.command("migrate", epilog="Example: [bold]eni-ledger migrate[/bold]")
+def migrate_(
+    to: Annotated[str, typer.Option(help="a revision; head: the newest")] = "head",
+) -> None:
+    """Bring the ledger's database up to date; waits for another migration, safe to repeat."""
+    settings = load_settings()
+    with opened(settings):
+        pass  # a database that can't be reached is told as such before Alembic meets it
+    reached = migrate.upgrade(settings.postgres.dsn.get_secret_value(), to)
+    typer.echo(f"the ledger is at revision {reached}")
+
+
+@app.command(epilog="Example: [bold]eni-ledger pause destructive --reason 'network change'[/bold]")
+def pause(
+    scope: Annotated[ScopeName, typer.Argument()] = ScopeName.ALL,
+    reason: Reason = "by command",
+) -> None:
+    """Stop acting: everything, or only what takes something away. Recording goes on."""
+    settings = ledger_settings()
+    with opened(settings) as connection:
+        cause = {"command": f"pause {scope.value}", "by": who()}
+        pulled = brakes.pull(
+            connection,
+            settings.cluster_id,
+            scope.value,
+            who(),
+            reason,
+            ledger_now(connection),
+            cause,
+        )
+    typer.echo(f"{scope.value}: {'stands still' if pulled else 'stood still already'}")
+
+
+@app.command(epilog="Example: [bold]eni-ledger resume destructive[/bold]")
+def resume(scope: Annotated[ScopeName, typer.Argument()] = ScopeName.ALL) -> None:
+    """Act again after a pause, or after the breaker tripped."""
+    settings = ledger_settings()
+    with opened(settings) as connection:
+        cause = {"command": f"resume {scope.value}", "by": who()}
+        released = brakes.release(
+            connection, settings.cluster_id, scope.value, who(), ledger_now(connection), cause
+        )
+        work.notify(connection)
+    typer.echo(f"{scope.value}: {'goes on' if released else 'was not paused'}")
+
+
+@app.command(epilog="Example: [bold]eni-ledger reservations --json[/bold]")
+def reservations(as_json: Json = False) -> None:
+    """The addresses that are kept for Pods that are away, and until when."""
+    settings = ledger_settings()
+    with opened(settings) as connection:
+        found = read_reservations(connection, settings.cluster_id)
+        now = ledger_now(connection)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        typer.echo("nothing is reserved")
+        return
+    print_table(
+        f"Reservations in cluster {settings.cluster_id}",
+        ("pod", "ip", "eni", "zone", "away since", "expires in"),
+        [
+            (
+                f"{r.namespace}/{r.pod} {r.interface}",
+                r.ipv4,
+                r.eni,
+                r.zone,
+                local(r.absent_since),
+                str(r.due - now).split(".")[0] if r.due else "never",
+            )
+            for r in found
+        ],
+    )
+
+
+@app.command(epilog="Example: [bold]eni-ledger release shop/web-0 --reason 'moved away'[/bold]")
+def release(
+    pod: Annotated[str, typer.Argument(help="NAMESPACE/NAME")],
+    reason: Annotated[str, typer.Option(help="why, for those who read the ledger later")],
+) -> None:
+    """End a Pod's reservation: at once if the Pod is away, else when it goes."""
+    settings = ledger_settings()
+    namespace, name = pod_name(pod)
+    with opened(settings) as connection:
+        held = lock_pods(connection, [(settings.cluster_id, namespace, name, "")])
+        serving = [
+            a
+            for a in held.get((settings.cluster_id, namespace, name), [])
+            if a.serving and a.release_requested is None
+        ]
+        if not serving:
+            raise CommandError(
+                f"Pod {pod} holds nothing that could be released: see `eni-ledger reservations`"
+            )
+        entry = e.ReleaseRequested(how="command", by=who(), reason=reason)
+        cause = {"command": f"release {pod}", "by": who(), "reason": reason}
+        now = ledger_now(connection)
+        record(connection, [Story(a.id, a, (entry,), cause) for a in serving], now)
+        work.signal(connection, [work.WorkKey(settings.cluster_id, "pod", namespace, name)], now)
+        work.notify(connection)
+    for a in serving:
+        address = a.address.ipv4 if a.address else "no address yet"
+        when = (
+            "is being released" if a.phase.value == "reserved" else "is released when the Pod goes"
+        )
+        typer.echo(f"{pod} {a.interface}: {address} {when}")
+
+
+@app.command("rebuild", epilog="Example: [bold]eni-ledger rebuild --check[/bold]")
+def rebuild_(
+    only_check: Annotated[bool, typer.Option("--check", help="compare, change nothing")] = False,
+) -> None:
+    """Write the current state anew from the entries alone, or compare it with them."""
+    settings = load_settings()
+    with opened(settings) as connection:
+        differences = check(connection)
+        for difference in differences:
+            typer.echo(f"{difference.table} {difference.key}: differs from the entries", err=True)
+        if only_check:
+            if differences:
+                raise CommandError(
+                    f"{len(differences)} rows differ: find out who wrote there, then `eni-ledger rebuild`"
+                )
+            typer.echo("current state is what the entries say")
+            return
+        rebuilt = rebuild(connection)
+    typer.echo(f"{rebuilt} allocations rebuilt; {len(differences)} rows had differed")
+
+
+@app.command(epilog="Example: [bold]eni-ledger verify[/bold]")
+def verify(as_json: Json = False) -> None:
+    """Look for what a person should see: state that differs, open calls, brakes, parked work."""
+    settings = ledger_settings()
+    with opened(settings) as connection:
+        found = health.findings(connection, settings.cluster_id)
+    if as_json:
+        print_json(found)
+    else:
+        for finding in found:
+            typer.echo(
+                f"{finding.what}: {finding.subject}: {finding.detail}\n  {finding.next_step}"
+            )
+        if not found:
+            typer.echo("nothing to look at")
+    if found:
+        raise typer.Exit(1)
