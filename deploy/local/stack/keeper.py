@@ -107,7 +107,7 @@ class Keeper:
             console_port=console_port,
             cluster_id=options.cluster_id or f"local-{secrets.token_hex(4)}",
         )
-        settings = plan.settings_environment(options, endpoints, world)
+        settings = plan.settings_environment(endpoints, world)
         write_private(files.environment, plan.environment_script(settings, kubeconfig))
         self._migrate(settings)
         clock.install(dsn)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local.cloud.world import World
 from deploy.local.parts.ports import LOOPBACK
-from deploy.local.stack.options import CRDS, SIMULATED, StackFiles, StackOptions
+from deploy.local.stack.options import CRDS, StackFiles, StackOptions
 
 DATABASE = "eni_ledger"
 WEBHOOK_SERVICE = "kube-system/eni-ledger-webhook"
@@ -75,9 +75,7 @@ def eni_ledger_command(*words: str) -> Sequence[str]:
     return _module("consumers.cli.main", *words)
 
 
-def settings_environment(
-    options: StackOptions, endpoints: Endpoints, world: World
-) -> Mapping[str, str]:
+def settings_environment(endpoints: Endpoints, world: World) -> Mapping[str, str]:
     """The ENI_LEDGER_* variables that every process of the stack shares."""
     key = world.access_keys[0]
     ipv6 = any(vswitch.ipv6_cidr for vswitch in world.vswitches)
@@ -96,10 +94,10 @@ def settings_environment(
         "CLOUD__ACCESS_KEY_SECRET": key.secret,
         "POLICY__IP_STACK": "dual" if ipv6 else "ipv4",
         "WEBHOOK__PORT": str(endpoints.webhook_port),
+        # By URL: on loopback no network routes a Service, and no Helm chart registers it.
+        "WEBHOOK__REGISTER_URL": f"https://{LOOPBACK}:{endpoints.webhook_port}",
         "CONSOLE__PORT": str(endpoints.console_port),
     }
-    if options.kube != SIMULATED:  # a genuine server can't reach a Service that nothing routes
-        settings["WEBHOOK__REGISTER_URL"] = f"https://{LOOPBACK}:{endpoints.webhook_port}"
     return {f"ENI_LEDGER_{name}": value for name, value in settings.items()}
 
 
