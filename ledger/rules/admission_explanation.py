@@ -123,7 +123,8 @@ def _own_eni(known: Explanation, networks: tuple[NetworkRequest, ...]) -> str:
     if pod.uid:
         return (
             f"It should have {enis} and was not admitted: when it was created, admission did not "
-            f"answer or its PodNetworking was not Ready. Delete the Pod, so that it is created anew."
+            f"answer, or its PodNetworking did not exist or was not Ready yet. Delete the Pod, so "
+            f"that it is created anew."
         )
     source = f" from PodNetworking {chosen.name}" if chosen else ""
     return f"It gets {enis}{source}."

@@ -238,15 +238,13 @@ def _mutated(
     networks = request.networks
     after: dict[str, Any] = copy.deepcopy(dict(obj))
     metadata = after.get("metadata") or {}
-    annotations = dict(metadata.get("annotations") or {})
-    if networks != annotated_networks(pod):  # keep the text where it already says the same
-        annotations[POD_NETWORKS] = render_pod_networks(networks)
-    if request.podnetworking:
-        annotations[POD_NETWORKING] = request.podnetworking
     if not request.seen:
+        annotations = dict(metadata.get("annotations") or {})
+        annotations[POD_NETWORKS] = render_pod_networks(networks)
         annotations[POD_ENI] = "true"
-    metadata["annotations"] = annotations
-    after["metadata"] = metadata
+        if request.podnetworking:
+            annotations[POD_NETWORKING] = request.podnetworking
+        after["metadata"] = {**metadata, "annotations": annotations}
     if policy.inject_resource and not request.seen:
         resource = resource_of(networks, policy.enable_trunk)
         _request_resource(after["spec"]["containers"][0], resource, len(networks))

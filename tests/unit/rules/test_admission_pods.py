@@ -77,13 +77,27 @@ def test_a_sidecar_put_before_the_first_container_does_not_get_a_second_request(
     assert admit_pod(first, "example", VIEW, POLICY).patch == ()
 
 
-def test_an_annotation_that_says_the_same_keeps_its_text() -> None:
-    """Other programs compare annotation texts; a rewrite without a reason is noise."""
-    pod = pod_object(annotations=networks({"allocationType": {"type": "Elastic"}}))
-    assert (
-        admitted(pod)["metadata"]["annotations"][NETWORKS]
-        == pod["metadata"]["annotations"][NETWORKS]
+def test_the_incumbents_output_passes_unchanged() -> None:
+    """It writes its JSON in another order and with other spaces; both are left as they are."""
+    network = {
+        "allocationType": {"releaseAfter": "1m", "releaseStrategy": "TTL", "type": "Fixed"},
+        "eniOptions": {"eniType": "Default"},
+        "interface": "eth0",
+        "securityGroupIDs": ["sg-1"],
+        "vSwitchOptions": ["vsw-1"],
+    }
+    one = {"aliyun/member-eni": "1"}
+    containers = [{"name": "a", "resources": {"requests": one, "limits": one}}]
+    pod = pod_object(
+        labels={"foo": "bar"},
+        annotations={
+            NETWORKS: json.dumps({"podNetworks": [network]}, indent=1),
+            "k8s.aliyun.com/pod-networking": "example",
+            "k8s.aliyun.com/pod-eni": "true",
+        },
+        containers=containers,
     )
+    assert admit_pod(pod, "example", VIEW, POLICY).patch == ()
 
 
 def test_two_annotations_without_the_rest_of_an_admission_are_not_taken_for_output() -> None:
