@@ -392,16 +392,16 @@ def test_stuck_for_a_while(cloud: CloudOverApi, simulator: Simulator, clock: Clo
 def test_a_change_that_was_replaced_does_not_come_back(
     cloud: CloudOverApi, simulator: Simulator, clock: Clock
 ) -> None:
-    fault = {"kind": "stuck", "state": "Detaching", "seconds": 30, "times": 1}
     eni = member(cloud, clock)
-    simulator.faults.put(read_fault(fault))
-    cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
-    cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
-    # Another ENI's earlier change keeps the replaced one from being tidied away unseen.
+    # Another ENI's change, due in 32.5 s, keeps the replaced one from being tidied away unseen.
     other = cloud.create_eni(request("other")).value
-    clock.advance(30.5)
+    stuck = {"kind": "stuck", "times": 1}
+    simulator.faults.put(read_fault(stuck | {"state": "Attaching", "seconds": 30.5}))
     cloud.attach_eni(other.id, "i-h1", "eni-t-h1", None)
-    clock.advance(1.5)
+    simulator.faults.put(read_fault(stuck | {"state": "Detaching", "seconds": 30}))
+    cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
+    cloud.detach_eni(eni.id, "i-h1", "eni-t-h1")
+    clock.advance(32)
     cloud.attach_eni(eni.id, "i-h1", "eni-t-h1", None)
     clock.advance(1)
     (true,) = [one for one in simulator.model.enis() if one.id == eni.id]
