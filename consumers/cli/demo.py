@@ -1,5 +1,6 @@
 """`eni-ledger demo`: the product document's example, played on a local stack and narrated."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,9 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="leave the stack up and say how to look around")
     ] = False,
+    state_dir: Annotated[
+        Path | None, typer.Option("--state-dir", help="where the stack's files are")
+    ] = None,
 ) -> None:
     """See it work: a fixed IP for a StatefulSet's Pod, from its first second to its audit.
 
@@ -21,4 +25,5 @@ def demo(
     from deploy.local.demo.play import play
     from deploy.local.stack.options import default_state_directory
 
-    raise typer.Exit(play(default_state_directory().absolute(), keep=keep))
+    directory = (state_dir or default_state_directory()).absolute()
+    raise typer.Exit(play(directory, keep=keep))

@@ -106,7 +106,7 @@ def up(
         f"  PostgreSQL      {facts.postgres}\n"
         f"  Kafka           {facts.kafka}\n"
         f"  cloud           {facts.cloud_control}/enis\n"
-        f"  console         {facts.console}\n"
+        f"  console         {facts.console} (token: {facts.console_token})\n"
         f"  logs            {facts.logs}\n"
         f"  stop it         eni-ledger local down"
     )

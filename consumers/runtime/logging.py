@@ -43,6 +43,7 @@ _QUIET = (
     "urllib3",
     "alibabacloud-tea",
     "alibabacloud_credentials",
+    "uvicorn",
 )
 
 

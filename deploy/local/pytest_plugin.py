@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
+from deploy.local.parts.child import start_child
+from deploy.local.parts.ports import LOOPBACK, free_port
 from deploy.local.parts.postgres import (
     PostgresServer,
     create_database,
@@ -19,8 +22,13 @@ from deploy.local.parts.postgres import (
     start_postgres,
 )
 from deploy.local.parts.tansu import start_tansu
+from deploy.local.stack import control, plan
+from deploy.local.stack.keeper import is_ready
+from deploy.local.stack.options import CRDS, StackOptions
+from deploy.local.stack.state import StackFacts
 
 TEMPLATE_DATABASE = "migrated"
+SIMULATOR_DEADLINE_S = 30.0
 
 _numbers = itertools.count(1)
 
@@ -84,3 +92,39 @@ def broker(stack_directory: Path) -> Iterator[str]:
 def topic_prefix() -> str:
     """A prefix of topic names that no other test of this session uses."""
     return f"test-{next(_numbers)}"
+
+
+@pytest.fixture
+def cloud_simulator(tmp_path: Path) -> Iterator[str]:
+    """host:port of a cloud simulator of its own, with the demo's world.
+
+    Its control side is http://<host:port>/_sim; it accepts the access key
+    simulator-only / simulator-only-secret.
+    """
+    port = free_port()
+    command = plan.cloud_command(StackOptions(), port)
+    child = start_child("the cloud simulator", command, log=tmp_path / "cloud.log")
+    url = f"http://{LOOPBACK}:{port}/_sim/health"
+    try:
+        child.wait_ready(lambda: is_ready(url), SIMULATOR_DEADLINE_S, "it answered")
+        yield f"{LOOPBACK}:{port}"
+    finally:
+        child.stop()
+
+
+@pytest.fixture
+def kube_simulator(tmp_path: Path) -> Iterator[Launched]:
+    """A simulated Kubernetes API server of its own, with our CRDs: `.kubeconfig`, `.address`."""
+    with launched(tmp_path / "kubernetes", LaunchOptions(crds=[CRDS])) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def local_stack(stack_directory: Path) -> Iterator[StackFacts]:
+    """The whole local stack, once for the session: what `local up --json` prints.
+
+    It ends with the session, also when pytest is killed. Tests share it: use names of your own.
+    """
+    directory = stack_directory / "stack"
+    yield control.up(StackOptions(), directory, tied=True)
+    control.down(directory)

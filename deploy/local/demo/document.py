@@ -35,13 +35,14 @@ FIELDS: tuple[tuple[str | int, ...], ...] = (
     ("status", "trunkENIID"),
 )
 
-#: The document's order of the keys that appear in it; others follow in theirs.
+_ROOT_ORDER = ("apiVersion", "kind", "metadata", "spec", "status")
+
+#: The document's order of the keys within any other part of it; others follow, sorted.
 _ORDER = (
-    "apiVersion", "kind", "metadata", "spec", "status",
     "finalizers", "generation", "name", "namespace",
-    "allocations", "allocationType", "type", "eni", "id", "mac", "securityGroupIDs", "vSwitchID",
-    "zone", "ipv4", "ipv4CIDR", "ipv6", "ipv6CIDR",
-    "eniInfos", "vid", "instanceID", "phase", "podLastSeen", "trunkENIID",
+    "allocations", "allocationType", "eni", "id", "mac", "securityGroupIDs", "vSwitchID",
+    "ipv4", "ipv4CIDR", "ipv6", "ipv6CIDR", "zone",
+    "eniInfos", "status", "vid", "type", "instanceID", "phase", "podLastSeen", "trunkENIID",
 )  # fmt: skip
 
 #: Bookkeeping of the API server that the document leaves out too.
@@ -61,9 +62,9 @@ def missing_fields(pod_eni: Json) -> list[str]:
 def in_document_order(pod_eni: Json) -> str:
     """`pod_eni` as YAML with the document's fields in its order, then what else there is."""
     metadata = {name: value for name, value in pod_eni["metadata"].items() if name not in _LEFT_OUT}
-    return yaml.safe_dump(
-        _ordered({**pod_eni, "metadata": metadata}), sort_keys=False, allow_unicode=True
-    )
+    shown = {**pod_eni, "metadata": metadata}
+    ordered = {name: _ordered(shown[name]) for name in _ROOT_ORDER if name in shown}
+    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True)
 
 
 def _ordered(value: Any) -> Any:

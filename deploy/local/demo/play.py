@@ -27,7 +27,7 @@ def play(directory: Path, *, keep: bool) -> int:
     narrator.title("eni-ledger: a fixed IP for a Pod, and a ledger that remembers it")
     narrator.say(
         "Everything runs on this machine, on loopback: PostgreSQL, a Kafka broker, a simulated "
-        "Alibaba Cloud, a simulated\nKubernetes API with simulated nodes, and the real processes of "
+        "Alibaba Cloud, a simulated Kubernetes API with simulated nodes, and the real processes of "
         "eni-ledger. Nothing is paid for."
     )
     try:
@@ -91,4 +91,4 @@ def _how_to_look_around(facts: StackFacts, narrator: Narrator) -> None:
         "eni-ledger local down                # when you are done",
     ):
         narrator.command([line])
-    narrator.say(f"  console: {facts.console}    logs: {facts.logs}")
+    narrator.say(f"  console: {facts.console} (token: {facts.console_token})    logs: {facts.logs}")

@@ -3,6 +3,7 @@
 Every step drives a public surface and looks at what came of it; nothing is taken on trust.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -54,7 +55,7 @@ class Story:
         second = self.move_it_to_another_node(first)
         self.delete_it_for_good(second)
         self.let_the_ttl_pass(second)
-        self.ask_the_ledger(second)
+        self.ask_the_ledger(first, second)
         self.sum_up(second)
 
     # --- 1 --------------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ class Story:
         self._tell.step("A PodNetworking says which Pods get a network of their own")
         self._tell.say(
             "Pods labelled [cyan]foo=bar[/] in namespaces labelled [cyan]foo=bar[/] shall get their"
-            " own network interface (ENI),\nwith a [bold]fixed IP[/] that is kept for one hour after"
+            " own network interface (ENI), with a [bold]fixed IP[/] that is kept for one hour after"
             " the Pod is gone. This is the product document's example."
         )
         self._tell.yaml((HERE / "podnetworking.yaml").read_text())
@@ -166,7 +167,7 @@ class Story:
         self._tell.step("Kubernetes → Kafka → ledger → cloud → PodENI")
         self._tell.say(
             "The watcher publishes the Pod to Kafka, the intake writes it into the ledger, the "
-            "reconciler records each cloud\ncall before it makes it, and reports the result as a "
+            "reconciler records each cloud call before it makes it, and reports the result as a "
             "PodENI. The node agent waits for exactly that."
         )
         pod_eni = self._at.wait_for("PodENI in phase Bind", self._bound, BIND_DEADLINE_S)
@@ -263,14 +264,19 @@ class Story:
 
     # --- 8 --------------------------------------------------------------------------------------
 
-    def ask_the_ledger(self, held: Holding) -> None:
+    def ask_the_ledger(self, first: Holding, held: Holding) -> None:
         self._tell.step("Who held that IP, from when to when, and why?")
         self._tell.say(
             "Kubernetes has forgotten the Pod, the cloud has forgotten the ENI. The ledger has not."
         )
-        answer = self._at.eni_ledger("audit", "ip", held.ipv4)
-        self._tell.output(answer)
-        _expect(POD in answer and NAMESPACE in answer, f"{NAMESPACE}/{POD} in the answer", answer)
+        self._tell.output(self._at.eni_ledger("audit", "ip", held.ipv4))
+        told = json.loads(self._at.eni_ledger("audit", "ip", held.ipv4, "--json", shown=False))
+        tenures = told["tenures"]
+        holders = {(each["namespace"], each["pod"]) for each in tenures}
+        _expect(holders == {(NAMESPACE, POD)}, f"one holder, {NAMESPACE}/{POD}", holders)
+        bound = [each["pod_uid"] for each in tenures if each["kind"] == "bound"]
+        _expect(bound == [first.pod_uid, held.pod_uid], "both Pods, in order", bound)
+        _expect(all(each["until"] for each in tenures), "an end to every holding", tenures)
         self._tell.check("every holding, with its beginning, its end and the reason for both")
 
     def sum_up(self, held: Holding) -> None:
@@ -281,7 +287,7 @@ class Story:
         changing = {api: n for api, n in sorted(calls.items()) if not api.startswith("Describe")}
         self._tell.say(
             f"One ENI was created, used by two Pods on two nodes as {held.ipv4}, kept for an hour "
-            f"and released:\n[bold]{', '.join(f'{n} {api}' for api, n in changing.items())}[/], and "
+            f"and released: [bold]{', '.join(f'{n} {api}' for api, n in changing.items())}[/], and "
             f"{sum(calls.values()) - sum(changing.values())} looks at the cloud."
         )
 

@@ -37,7 +37,8 @@ class Surfaces:
     def __init__(self, facts: StackFacts, narrator: Narrator) -> None:
         self._narrator = narrator
         self._control = facts.cloud_control
-        self._environment = plan.part_environment(plan.read_environment(facts.environment))
+        settings = plan.read_environment(facts.environment)
+        self._environment = plan.part_environment(settings) | {"COLUMNS": str(narrator.width)}
         self._http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     # --- kubectl ------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Child:
         self.log = log
         self._process = process
         self._stop_signal = stop_signal
+        self._asked = False  # a second signal would end it at once, with work in flight
 
     @property
     def pid(self) -> int:
@@ -76,12 +77,18 @@ class Child:
     def stop(self, deadline_s: float = 10.0) -> None:
         """Ask it to end, wait `deadline_s` seconds, then kill it. Returns when it is gone."""
         if self._process.poll() is None:
-            self._process.send_signal(self._stop_signal)
+            self.ask_to_stop()
             try:
                 self._process.wait(deadline_s)
             except subprocess.TimeoutExpired:
                 self.kill()
         self._process.wait()
+
+    def ask_to_stop(self) -> None:
+        """Send the stop signal, once, and don't wait."""
+        if not self._asked:
+            self._asked = True
+            self._process.send_signal(self._stop_signal)
 
     def kill(self) -> None:
         """SIGKILL, for tests of what survives it. Returns when it is gone."""

@@ -72,67 +72,36 @@ class Keeper:
         self._state = StackState(keeper=ProcessIdentity.of(_own_pid()))
 
     def start(self) -> None:
-        """Start everything; returns when all of it is ready. Raises PartError."""
-        self._save()
-        options, files = self._options, self._files
-        world = _world(options.world)
-        dsn = self._start_postgres()
-        kafka = self._start_kafka()
-        cloud_port = claim_port(
-            options.cloud_port, part="the cloud simulator", option="--cloud-port"
-        )
-        webhook_port = claim_port(options.webhook_port, part="the webhook", option="--webhook-port")
-        console_port = claim_port(options.console_port, part="the console", option="--console-port")
-        self._start(
-            "cloud",
-            plan.cloud_command(options, cloud_port),
-            ready_url=f"http://{LOOPBACK}:{cloud_port}/_sim/health",
-            port=cloud_port,
-        )
-        kubeconfig = self._start_kubernetes(webhook_port)
-        actors_port = free_port()
-        self._start(
-            "actors",
-            plan.actors_command(options, kubeconfig, actors_port),
-            ready_url=f"http://{LOOPBACK}:{actors_port}/readyz",
-        )
-        self._await_ready()
+        """Start everything; returns when all of it is ready. Raises PartError.
 
+        What needs nothing starts first, so that it gets ready while the database is migrated.
+        """
+        self._save()
+        world = _world(self._options.world)
+        ports = self._claim_ports()
+        self._start_cloud(ports["cloud"])
+        kubeconfig = self._start_kubernetes(ports["kube"], ports["webhook"])
         endpoints = plan.Endpoints(
-            postgres_dsn=dsn,
-            kafka=kafka,
-            cloud_port=cloud_port,
+            postgres_dsn=self._start_postgres(),
+            kafka=self._start_kafka(),
+            cloud_port=ports["cloud"],
             kubeconfig=kubeconfig,
-            webhook_port=webhook_port,
-            console_port=console_port,
-            cluster_id=options.cluster_id or f"local-{secrets.token_hex(4)}",
+            webhook_port=ports["webhook"],
+            console_port=ports["console"],
+            console_token=secrets.token_urlsafe(24),
+            cluster_id=self._options.cluster_id or f"local-{secrets.token_hex(4)}",
         )
         settings = plan.settings_environment(endpoints, world)
-        write_private(files.environment, plan.environment_script(settings, kubeconfig))
-        self._migrate(settings)
-        clock.install(dsn)
-        for name in plan.CONSUMERS:
-            port = free_port()
-            self._start(
-                name,
-                plan.eni_ledger_command("run", name),
-                ready_url=f"http://{LOOPBACK}:{port}/readyz",
-                settings=settings,
-                http_port=port,
-            )
-        self._await_ready()
-        self._state.facts = StackFacts(
-            kubeconfig=kubeconfig,
-            kafka=kafka,
-            postgres=dsn,
-            ecs_endpoint=endpoints.ecs,
-            console=f"http://{LOOPBACK}:{console_port}",
-            cloud_control=f"http://{endpoints.ecs}/_sim",
-            cluster_id=endpoints.cluster_id,
-            world=options.world,
-            environment=files.environment,
-            logs=files.logs,
+        write_private(
+            self._files.environment, plan.environment_script(settings, endpoints.kubeconfig)
         )
+        self._migrate(settings)
+        clock.install(endpoints.postgres_dsn)
+        self._await_kubernetes(kubeconfig)
+        self._start_actors(kubeconfig)
+        self._start_consumers(settings)
+        self._await_ready()
+        self._state.facts = self._facts(endpoints)
         self._state.phase = Phase.READY
         self._save()
 
@@ -149,6 +118,8 @@ class Keeper:
         """Stop every part, the last started first; then say how it ended."""
         self._state.phase, self._state.failure = Phase.STOPPING, failure
         self._save()
+        for _part, child in reversed(self._children[-len(plan.CONSUMERS) :]):
+            child.ask_to_stop()  # they wait for nobody, so they can finish side by side
         for part, child in reversed(self._children):
             child.stop()
             part.ready, part.exit_code = False, child.exit_code
@@ -191,22 +162,76 @@ class Keeper:
         self._enlist(PartState(name="kafka", log=log, port=broker.port, ready=True), broker.child)
         return broker.bootstrap
 
-    def _start_kubernetes(self, webhook_port: int) -> Path:
-        kubeconfig = self._files.kubeconfig
-        if self._options.kube != SIMULATED:
-            kubeconfig = Path(self._options.kube)
-            _await_api(kubeconfig, lambda: None)
-            return kubeconfig
-        port = claim_port(self._options.kube_port, part="the Kubernetes API", option="--kube-port")
-        child = self._start(
-            "kubernetes",
-            plan.kubernetes_command(self._files, port, webhook_port),
+    def _claim_ports(self) -> dict[str, int]:
+        wanted = {
+            "cloud": ("the cloud simulator", self._options.cloud_port),
+            "kube": ("the Kubernetes API", self._options.kube_port),
+            "webhook": ("the webhook", self._options.webhook_port),
+            "console": ("the console", self._options.console_port),
+        }
+        return {
+            name: claim_port(port, part=part, option=f"--{name}-port")
+            for name, (part, port) in wanted.items()
+        }
+
+    def _start_cloud(self, port: int) -> None:
+        self._start(
+            "cloud",
+            plan.cloud_command(self._options, port),
+            ready_url=f"http://{LOOPBACK}:{port}/_sim/health",
             port=port,
         )
+
+    def _start_kubernetes(self, port: int, webhook_port: int) -> Path:
+        """Start it without waiting; returns where its kubeconfig will be."""
+        if self._options.kube != SIMULATED:
+            return Path(self._options.kube)
+        command = plan.kubernetes_command(self._files, port, webhook_port)
+        self._start("kubernetes", command, port=port)
+        return self._files.kubeconfig
+
+    def _await_kubernetes(self, kubeconfig: Path) -> None:
+        child = next((c for part, c in self._children if part.name == "kubernetes"), None)
+        if child is None:
+            _await_api(kubeconfig, lambda: None)
+            return
         child.wait_ready(kubeconfig.exists, plan.READY_DEADLINE_S, f"it wrote {kubeconfig}")
         _await_api(kubeconfig, partial(child.require_alive, "it answered"))
         self._mark_ready("kubernetes")
-        return kubeconfig
+
+    def _start_actors(self, kubeconfig: Path) -> None:
+        port = free_port()
+        self._start(
+            "actors",
+            plan.actors_command(self._options, kubeconfig, port),
+            ready_url=f"http://{LOOPBACK}:{port}/readyz",
+        )
+
+    def _start_consumers(self, settings: Mapping[str, str]) -> None:
+        for name in plan.CONSUMERS:
+            port = free_port()
+            self._start(
+                name,
+                plan.eni_ledger_command("run", name),
+                ready_url=f"http://{LOOPBACK}:{port}/readyz",
+                settings=settings,
+                http_port=port,
+            )
+
+    def _facts(self, endpoints: plan.Endpoints) -> StackFacts:
+        return StackFacts(
+            kubeconfig=endpoints.kubeconfig,
+            kafka=endpoints.kafka,
+            postgres=endpoints.postgres_dsn,
+            ecs_endpoint=endpoints.ecs,
+            console=f"http://{LOOPBACK}:{endpoints.console_port}",
+            console_token=endpoints.console_token,
+            cloud_control=f"http://{endpoints.ecs}/_sim",
+            cluster_id=endpoints.cluster_id,
+            world=self._options.world,
+            environment=self._files.environment,
+            logs=self._files.logs,
+        )
 
     def _start(
         self,

@@ -1,5 +1,6 @@
 """Which commands, with which environment, make up the local stack. No process is started here."""
 
+import json
 import os
 import shlex
 import sys
@@ -35,6 +36,7 @@ class Endpoints:
     kubeconfig: Path
     webhook_port: int
     console_port: int
+    console_token: str
     cluster_id: str
 
     @property
@@ -97,6 +99,7 @@ def settings_environment(endpoints: Endpoints, world: World) -> Mapping[str, str
         # By URL: on loopback no network routes a Service, and no Helm chart registers it.
         "WEBHOOK__REGISTER_URL": f"https://{LOOPBACK}:{endpoints.webhook_port}",
         "CONSOLE__PORT": str(endpoints.console_port),
+        "CONSOLE__TOKENS": json.dumps({"local": endpoints.console_token}),
     }
     return {f"ENI_LEDGER_{name}": value for name, value in settings.items()}
 

@@ -67,6 +67,7 @@ class StackFacts(BaseModel):
     postgres: str
     ecs_endpoint: str
     console: str
+    console_token: str
     cloud_control: str
     cluster_id: str
     world: Path
