@@ -8,7 +8,14 @@ from consumers.kube.names import GROUP, KIND_PODNETWORKING
 from consumers.runtime.settings import PolicySettings, WebhookSettings
 from ledger.rules.admission_decision import UNAVAILABLE, Decision, allow
 from ledger.rules.admission_podnetworkings import mutate_podnetworking, validate_podnetworking
-from ledger.rules.admission_pods import ClusterView, PodPolicy, admit_pod, not_ours, read_pod
+from ledger.rules.admission_pods import (
+    ClusterView,
+    PodPolicy,
+    admit_read_pod,
+    not_ours,
+    read_pod,
+    unreadable,
+)
 from ledger.rules.pods import PodError, PodFacts
 
 _log = structlog.get_logger(__name__)
@@ -64,53 +71,34 @@ class Answers:
         return validate_podnetworking(review.object, old, self._policy.inject_resource, others)
 
     async def _pod(self, review: Review) -> Decision:
-        passed = self._passes_unseen(review)
-        if passed is not None:
-            return passed
+        try:
+            pod = read_pod(review.object, review.namespace)
+        except PodError as wrong:
+            return unreadable(wrong)
+        # Pods that pass whatever we know of the cluster pass also before we know anything.
+        passed = not_ours(pod, ClusterView(), self._policy)
+        if passed:
+            return allow(passed)
         self._check_ready()
-        decision = self._admit(review)
+        decision = self._admit(review, pod)
         if decision.code != UNAVAILABLE:
             return decision
-        namespace = _namespace(review)
         known = await self._memory.wait_for(
-            lambda: self._memory.namespace_labels(namespace) is not None, NAMESPACE_WAIT_S
+            lambda: self._memory.namespace_labels(pod.namespace) is not None, NAMESPACE_WAIT_S
         )
-        _log.info("waited for a namespace", namespace=namespace, seen=known)
-        return self._admit(review)
+        _log.info("waited for a namespace", namespace=pod.namespace, seen=known)
+        return self._admit(review, pod)
 
-    def _passes_unseen(self, review: Review) -> Decision | None:
-        """The Pods that pass whatever we know of the cluster, also before we know anything."""
-        pod = _readable(review)
-        if pod is None:
-            return None
-        passed = not_ours(pod, ClusterView(), self._policy)
-        return allow(passed) if passed else None
-
-    def _admit(self, review: Review) -> Decision:
-        pod = _readable(review)
-        namespace = _namespace(review)
+    def _admit(self, review: Review, pod: PodFacts) -> Decision:
         view = ClusterView(
             podnetworkings=self._memory.podnetworkings(),
-            namespace_labels=self._memory.namespace_labels(namespace),
-            podeni=self._memory.podeni(namespace, pod.name) if pod and pod.name else None,
+            namespace_labels=self._memory.namespace_labels(pod.namespace),
+            podeni=self._memory.podeni(pod.namespace, pod.name) if pod.name else None,
             eni_config=self._memory.eni_config(),
         )
-        return admit_pod(review.object, namespace, view, self._policy)
+        return admit_read_pod(review.object, pod, view, self._policy)
 
     def _check_ready(self) -> None:
         missing = self._memory.missing
         if missing:
             raise NotReadyError(f"not everything was read yet: {', '.join(missing)} are missing")
-
-
-def _readable(review: Review) -> PodFacts | None:
-    """The Pod's facts; None when it can't be read, which the rules then say."""
-    try:
-        return read_pod(review.object, review.namespace)
-    except PodError:
-        return None
-
-
-def _namespace(review: Review) -> str:
-    pod = _readable(review)
-    return pod.namespace if pod is not None else review.namespace

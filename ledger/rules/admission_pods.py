@@ -96,7 +96,19 @@ def admit_pod(obj: KubeObject, namespace: str, view: ClusterView, policy: PodPol
     try:
         pod = read_pod(obj, namespace)
     except PodError as wrong:
-        return deny(str(wrong), INTERNAL_ERROR)
+        return unreadable(wrong)
+    return admit_read_pod(obj, pod, view, policy)
+
+
+def unreadable(wrong: PodError) -> Decision:
+    """The answer to something that is no Pod."""
+    return deny(str(wrong), INTERNAL_ERROR)
+
+
+def admit_read_pod(
+    obj: KubeObject, pod: PodFacts, view: ClusterView, policy: PodPolicy
+) -> Decision:
+    """`admit_pod` for a Pod `obj` that was read already, as `pod`."""
     passed = not_ours(pod, view, policy)
     if passed:
         return allow(passed)
