@@ -4,12 +4,15 @@ Everything destructive begins here and nowhere else (P11): an ENI is detached, d
 started only after such a look found that very uid gone or terminal.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
+from consumers.contract.objects import trim
 from consumers.contract.topics import entity_topic
 from consumers.kube.port import KubeError, PodAnswer
 from consumers.reconciler.tools import Fenced, Pause, Tools
@@ -34,6 +37,8 @@ def look_at_pod(
 ) -> Pause | None:
     """Ask the API server, judge, record. None: something was decided, so plan on."""
     first = step.allocations[0]
+    with tools.database.transaction() as connection:
+        heard = inputs.place_of(connection, _key(first))
     try:
         answer = tools.kube.look_at_pod(first.namespace, first.pod)
     except KubeError as failed:
@@ -47,7 +52,8 @@ def look_at_pod(
         "terminal": look.terminal,
     }
     with tools.database.transaction() as connection:
-        inputs.lock_observation(connection, _key(first))
+        if inputs.lock_observation(connection, _key(first)) == heard:
+            _believe(connection, first, answer, cause)
         fenced = tools.fence(connection, held, step.allocations)
         if step.question == "release":
             return _release(tools, fenced, step.allocations, look, cause)
@@ -99,14 +105,35 @@ def _absence(
     for a, entries in judged:
         if entries:
             fenced.record(a, entries, cause)
-    first = allocations[0]
-    if look.running_uid is None:
-        inputs.found_absent(fenced.connection, _key(first), look.resource_version, cause)
-    # The name may be free for a Pod that was seen before its predecessor was found gone.
-    decided = decide(fenced.connection, [_key(first)], tools.new_id)
+    _decide_again(tools, fenced, allocations[0])
+    return None
+
+
+def _decide_again(tools: Tools, fenced: Fenced, a: Allocation) -> None:
+    """The name may be free for a Pod that was seen before its predecessor was found gone."""
+    decided = decide(fenced.connection, [_key(a)], tools.new_id)
     due = {WorkKey(cluster, "pod", namespace, name) for cluster, namespace, name in decided.due}
     work.signal(fenced.connection, due, decided.at)
-    return None
+
+
+def _believe(
+    connection: Connection, a: Allocation, answer: PodAnswer, cause: dict[str, Any]
+) -> None:
+    """Put the API server's own word in place of what was heard before the look began.
+
+    What was heard may claim a version that the cluster has not reached: then it never came from
+    this API server, and would make every true event look stale. A message that came in during the
+    look is left alone: it may be newer.
+    """
+    pod = trim("pod", answer.pod) if answer.pod is not None else None
+    inputs.believe(
+        connection,
+        _key(a),
+        uid=str(pod["metadata"]["uid"]) if pod else a.pod_uid,
+        resource_version=answer.resource_version,
+        pod=json.dumps(pod) if pod else None,
+        cause=cause,
+    )
 
 
 def _release(
@@ -122,6 +149,7 @@ def _release(
     states = [fenced.states[a.id] for a in allocations]
     judged = judge_release(states, look, watermark, fenced.now)
     if isinstance(judged, NotYet):
+        _decide_again(tools, fenced, first)
         return Pause(fenced.now + timedelta(seconds=1), judged.why)
     forbidden = _forbidden(tools, fenced, len(judged))
     if forbidden is not None:

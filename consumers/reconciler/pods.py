@@ -65,7 +65,11 @@ class _Turn:
     """What has had its chance in this turn."""
 
     pauses: dict[UUID | str, Pause] = field(default_factory=dict)
-    judged: set[str] = field(default_factory=set)
+    looks: dict[UUID, Pause] = field(default_factory=dict)
+
+    def waits(self) -> list[Pause]:
+        """Everything that has to wait."""
+        return [*self.pauses.values(), *self.looks.values()]
 
 
 def work_on_pod(tools: Tools, held: Claim) -> Outcome:
@@ -112,7 +116,7 @@ def _surroundings(
         shuffle=tools.shuffle,
         enable_trunk=tools.settings.policy.enable_trunk,
         paused=set(turn.pauses),
-        judged=turn.judged,
+        looked=set(turn.looks),
     )
     return allocations, about, pulled[0] if pulled else None
 
@@ -132,17 +136,17 @@ def _take(tools: Tools, held: Claim, step: Step, node: NodeFacts | str | None, t
         case Settle(allocation):
             _note(turn, allocation.id, settle(tools, held, allocation))
         case LookAtEni(allocation):
-            _note(turn, allocation.id, look_at_motion(tools, held, allocation))
+            still = look_at_motion(tools, held, allocation)
+            if still is not None:
+                turn.looks[allocation.id] = still
         case Call(allocation):
             _note(turn, allocation.id, make_call(tools, held, step))
         case LookAtPod(question):
-            pause = look_at_pod(tools, held, step, node)
-            _note(turn, question, pause)
-            if pause is not None:
-                turn.judged.add(question)
+            _note(turn, question, look_at_pod(tools, held, step, node))
         case LookAtVSwitches(ids):
-            _note(turn, "vswitches", look_at_vswitches(tools, ids))
-            turn.judged.add("vswitches")
+            pause = look_at_vswitches(tools, ids)
+            again = Pause(tools.now() + PROBLEM_AGAIN, "a vSwitch was not found", problem=True)
+            _note(turn, "vswitches", pause or again)
         case WritePodEni():
             pause = write_podeni(tools, held, step)
             _note(turn, "podeni", pause)
@@ -175,14 +179,14 @@ def _outcome(
     now: datetime,
 ) -> Outcome:
     """When to look again, and the event where a person has to do something."""
-    times = [pause.until for pause in turn.pauses.values()]
+    times = [pause.until for pause in turn.waits()]
     if wait.until is not None:
         times.append(wait.until)
-    problems = [pause.why for pause in turn.pauses.values() if pause.problem]
+    problems = [pause.why for pause in turn.waits() if pause.problem]
     if wait.problem:
         problems.append(wait.why)
         times.append(now + PROBLEM_AGAIN)
-    whys = [pause.why for pause in turn.pauses.values()]
+    whys = [pause.why for pause in turn.waits()]
     why = problems[0] if problems else (whys[0] if whys else wait.why)
     if wait.problem and wait.why != held.waiting_for:
         tell_pod(tools, _holder(allocations), "PodCreate", wait.why, failed=True)

@@ -68,12 +68,15 @@ def already_admitted(obj: KubeObject, pod: PodFacts, inject_resource: bool) -> b
     may ask twice and because both systems may be installed; the incumbent would deny it for
     carrying two of the three annotations.
     """
-    sources = [name for name in EXCLUSIVE_ANNOTATIONS[1:] if name in pod.annotations]
-    if len(sources) > 1 or not pod.wants_pod_eni:
+    if not pod.wants_pod_eni:
         return False
     try:
         networks = parse_pod_networks(pod.annotations.get(POD_NETWORKS, ""))
+        # One that names nothing is no source: such a Pod is matched, and keeps the empty annotation.
+        referenced = parse_pod_networks_request(pod.annotations.get(POD_NETWORKS_REQUEST, ""))
     except NetworksError:
+        return False
+    if referenced and POD_NETWORKING in pod.annotations:
         return False
     complete = all(
         each.interface

@@ -31,8 +31,10 @@ PodEniPhase = Literal["Initial", "Bind", "Detaching", "Unbind", "Deleting", "Gon
 class Surroundings:
     """What the plan needs to know beside the allocations. Absent facts are asked for by a step.
 
-    `node` is the wanted Pod's node; a text says why it can't be used. `paused` holds what already
-    had its turn in this round: allocation ids, and "podeni" for the PodENI.
+    `node` is the wanted Pod's node; a text says why it can't be used. `paused` holds what has to
+    wait for the rest of this turn: allocations whose call had its chance, "podeni", a question put to
+    the API server, "vswitches". `looked` holds allocations whose ENI was looked at in this turn and
+    had not moved.
     """
 
     now: datetime
@@ -41,7 +43,7 @@ class Surroundings:
     shuffle: Shuffle
     enable_trunk: bool = True
     paused: Collection[UUID | str] = ()
-    judged: Collection[str] = ()
+    looked: Collection[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ def _hearsay(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
     reported = tuple(a for a in ordered if a.reported_gone is not None and a.intent is None)
     if not reported:
         return None
-    if "absence" in about.judged:
+    if "absence" in about.paused:
         return Wait(None, "the live look at the Pod could not be made", problem=True)
     return LookAtPod("absence", reported)
 
@@ -208,32 +210,28 @@ def _take_apart(a: Allocation, about: Surroundings) -> Step | None:
     if a.attachment is not None:
         return _take_off(a, about)
     if a.deleting_since is None:
-        return Call(a, "DeleteNetworkInterface", {"eni": a.address.eni})
-    if a.id in about.paused:
-        if about.now - a.deleting_since > STUCK_AFTER:
-            return Call(a, "DeleteNetworkInterface", {"eni": a.address.eni})
-        return Wait(None, f"{a.address.eni} is being deleted")
-    return LookAtEni(a)
+        return _call(a, "DeleteNetworkInterface", {"eni": a.address.eni}, about)
+    if a.id not in about.looked:
+        return LookAtEni(a)
+    if about.now - a.deleting_since > STUCK_AFTER:
+        return _call(a, "DeleteNetworkInterface", {"eni": a.address.eni}, about)
+    return Wait(None, f"{a.address.eni} is being deleted")
 
 
 def _take_off(a: Allocation, about: Surroundings) -> Step:
     """Detach an ENI and look until it is off."""
     assert a.address is not None
     assert a.attachment is not None
-    stuck = about.now - a.attachment.since > STUCK_AFTER
-    if a.attachment.motion == "detaching" and not (stuck and a.id in about.paused):
-        if a.id in about.paused:
-            return Wait(None, f"{a.address.eni} is being detached")
-        return LookAtEni(a)
-    if a.attachment.motion == "attaching" and not stuck:
-        # Detaching while the attach is under way is refused by the cloud; look until it landed.
-        if a.id in about.paused:
-            return Wait(None, f"{a.address.eni} is still being attached")
-        return LookAtEni(a)
+    if a.attachment.motion != "attached":
+        # Detaching while an attach is under way is refused by the cloud: look until it landed.
+        if a.id not in about.looked:
+            return LookAtEni(a)
+        if about.now - a.attachment.since <= STUCK_AFTER:
+            return Wait(None, f"{a.address.eni} is still {a.attachment.motion}")
     parameters = {"eni": a.address.eni, "instance_id": a.attachment.instance_id}
     if a.attachment.trunk_eni_id:
         parameters["trunk_eni_id"] = a.attachment.trunk_eni_id
-    return Call(a, "DetachNetworkInterface", parameters)
+    return _call(a, "DetachNetworkInterface", parameters, about)
 
 
 # ------------------------------------------------------------------------------ a reservation
@@ -265,7 +263,7 @@ def _reserved(ordered: Sequence[Allocation], about: Surroundings) -> Step | None
     reserved = _free(ordered, Phase.RESERVED)
     due = tuple(a for a in reserved if release_is_due(a, about.now))
     if due:
-        if "release" in about.judged:
+        if "release" in about.paused:
             return Wait(None, "the reservation's end waits for the live look")
         return LookAtPod("release", due)
     times = [a.ttl_due for a in reserved if a.ttl_due is not None]
@@ -318,7 +316,7 @@ def _bring_up(a: Allocation, about: Surroundings) -> Step | None:
         placed = place_for(a, about.node, enable_trunk=about.enable_trunk)
         if isinstance(placed, str):
             return Wait(None, placed, problem=True)
-        if "presence" in about.judged:
+        if "presence" in about.paused:
             return Wait(None, "the live look at the Pod could not be made", problem=True)
         return LookAtPod("presence", (a,))
     if a.address is not None:
@@ -330,13 +328,13 @@ def _create(a: Allocation, about: Surroundings) -> Step:
     assert a.place is not None
     unknown = tuple(id_ for id_ in a.terms.vswitch_ids if id_ not in about.vswitches)
     if unknown:
-        if "vswitches" in about.judged:
+        if "vswitches" in about.paused:
             return Wait(None, f"vSwitch {', '.join(unknown)} could not be looked up", problem=True)
         return LookAtVSwitches(unknown)
     choice = choose_vswitch(a, a.place.zone, about.vswitches, about.shuffle, about.now)
     if isinstance(choice, NoVSwitch):
         return Wait(choice.again_at, choice.why, problem=True)
-    return Call(a, "CreateNetworkInterface", {"vswitch_id": choice.id})
+    return _call(a, "CreateNetworkInterface", {"vswitch_id": choice.id}, about)
 
 
 def _attach(a: Allocation, about: Surroundings) -> Step | None:
@@ -347,12 +345,18 @@ def _attach(a: Allocation, about: Surroundings) -> Step | None:
         parameters = {"eni": a.address.eni, "instance_id": a.place.instance_id}
         if a.place.trunk_eni_id:
             parameters["trunk_eni_id"] = a.place.trunk_eni_id
-        return Call(a, "AttachNetworkInterface", parameters)
+        return _call(a, "AttachNetworkInterface", parameters, about)
     if a.attachment.motion == "attached":
         return None
-    if a.id in about.paused:
+    if a.id in about.looked:
         return Wait(None, f"{a.address.eni} is being attached to {a.place.instance_id}")
     return LookAtEni(a)
+
+
+def _call(a: Allocation, api: Api, parameters: dict[str, str], about: Surroundings) -> Call | Wait:
+    if a.id in about.paused:
+        return Wait(None, f"{api} has had its chance in this turn")
+    return Call(a, api, parameters)
 
 
 def _podeni(phase: PodEniPhase, allocations: tuple[Allocation, ...], about: Surroundings) -> Step:

@@ -100,7 +100,7 @@ def check_breaker(
     counts = connection.exec_driver_sql(
         """
         SELECT
-            (SELECT count(*) FROM ledger.entry
+            (SELECT count(DISTINCT allocation_id) FROM ledger.entry
              WHERE cluster = %(cluster)s AND kind IN ('absence-confirmed', 'release-decided')
                AND recorded_at > greatest(%(since)s, coalesce(
                    (SELECT max(recorded_at) FROM ledger.entry

@@ -211,20 +211,39 @@ def read_observations(
     return {observation.key: observation for observation in read}
 
 
-def lock_observation(connection: Connection, key: ObjectKey) -> None:
-    """Keep others from deciding about this object: first of the locks a decision takes."""
-    connection.exec_driver_sql(queries("inputs")["lock_observation"], key._asdict())
+def place_of(connection: Connection, key: ObjectKey) -> tuple[int, int] | None:
+    """(epoch, resourceVersion) of the newest observation; None without any."""
+    row = connection.exec_driver_sql(
+        queries("inputs")["place_of_observation"], key._asdict()
+    ).one_or_none()
+    return None if row is None else (row.epoch, row.resource_version)
 
 
-def found_absent(
-    connection: Connection, key: ObjectKey, resource_version: int, cause: Mapping[str, Any]
+def lock_observation(connection: Connection, key: ObjectKey) -> tuple[int, int] | None:
+    """`place_of`, and keep others from deciding about this object: first of a decision's locks."""
+    row = connection.exec_driver_sql(
+        queries("inputs")["lock_observation"], key._asdict()
+    ).one_or_none()
+    return None if row is None else (row.epoch, row.resource_version)
+
+
+def believe(
+    connection: Connection,
+    key: ObjectKey,
+    *,
+    uid: str,
+    resource_version: int,
+    pod: str | None,
+    cause: Mapping[str, Any],
 ) -> None:
-    """A live look found the object gone as of this version: older messages about it are stale."""
+    """A live look says what is so as of this version, whatever was heard before; `pod` None: gone."""
     connection.exec_driver_sql(
-        queries("inputs")["found_absent"],
+        queries("inputs")["believe"],
         {
             **key._asdict(),
+            "uid": uid,
             "resource_version": resource_version,
+            "object": pod,
             "cause": json.dumps(dict(cause)),
         },
     )

@@ -1,19 +1,9 @@
 """The main job on virtual time: bound, away, back, gone for good."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-
-import pytest
 
 from ledger.rules.allocation import Phase
 from tests.simulation.world import SimulatedWorld, elastic
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[SimulatedWorld]:
-    simulated = SimulatedWorld(database)
-    yield simulated
-    simulated.close()
 
 
 def test_a_fixed_ip_survives_its_pod_and_ends_with_its_ttl(world: SimulatedWorld) -> None:

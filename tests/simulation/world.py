@@ -198,7 +198,7 @@ class SimulatedWorld:
                 return turns
         raise AssertionError(f"work did not come to rest within {limit} turns")
 
-    def settle(self, seconds: float = 30, step: float = 0.5) -> None:
+    def settle(self, seconds: float = 30, step: float = 1.0) -> None:
         """Let the world go on for a while: events flow, work is done, time passes."""
         for _ in range(int(seconds / step)):
             self.publish()

@@ -62,14 +62,19 @@ JOIN unnest(%(cluster)b::text[], %(entity)b::text[], %(namespace)b::text[], %(na
 ORDER BY o.cluster, o.entity, o.namespace, o.name
 
 -- name: lock_observation
-SELECT epoch, resource_version, uid, alive FROM ledger.observation
+SELECT epoch, resource_version FROM ledger.observation
 WHERE cluster = %(cluster)s AND entity = %(entity)s AND namespace = %(namespace)s AND name = %(name)s
 FOR UPDATE
 
--- name: found_absent
-UPDATE ledger.observation SET alive = false, object = NULL, resource_version = %(resource_version)s, cause = %(cause)s::jsonb
+-- name: place_of_observation
+SELECT epoch, resource_version FROM ledger.observation
 WHERE cluster = %(cluster)s AND entity = %(entity)s AND namespace = %(namespace)s AND name = %(name)s
-  AND resource_version < %(resource_version)s
+
+-- name: believe
+UPDATE ledger.observation
+SET uid = %(uid)s, alive = %(object)s::text IS NOT NULL, object = %(object)s::jsonb,
+    resource_version = %(resource_version)s, cause = %(cause)s::jsonb
+WHERE cluster = %(cluster)s AND entity = %(entity)s AND namespace = %(namespace)s AND name = %(name)s
 
 -- name: mark_watermarks
 INSERT INTO ledger.watermark AS known (topic, partition, cluster, epoch, resource_version, produced_at, taken_at)

@@ -1,0 +1,103 @@
+"""What the database itself refuses, whoever writes: second claims (P1) and changed entries (P7)."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+INSERT = """
+INSERT INTO ledger.allocation (id, version, cluster, namespace, pod, interface, phase, pod_uid, node,
+    vpc, ipv4, eni, trunk, vlan, created_at, changed_at, state)
+VALUES (%(id)s, 1, %(cluster)s, 'shop', %(pod)s, 'eth0', %(phase)s, 'uid', 'node-h1',
+    'vpc-1', %(ipv4)s, %(eni)s, %(trunk)s, %(vlan)s, ledger.now(), ledger.now(), '{}')
+"""
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database) as opened:
+        yield opened
+
+
+def claim(connection: psycopg.Connection[Any], **changes: Any) -> None:
+    row = {
+        "id": uuid.uuid4(),
+        "cluster": "c1",
+        "pod": f"pod-{uuid.uuid4()}",
+        "phase": "bound",
+        "ipv4": None,
+        "eni": None,
+        "trunk": None,
+        "vlan": None,
+    }
+    connection.execute(INSERT, row | changes)
+
+
+CLAIMS: dict[str, dict[str, Any]] = {
+    "live_claim_ipv4": {"ipv4": "10.0.0.1"},
+    "live_claim_eni": {"eni": "eni-1"},
+    "live_claim_vlan": {"trunk": "eni-trunk", "vlan": 1001},
+    "live_claim_pod_interface": {"pod": "web-0"},
+}
+
+
+@pytest.mark.parametrize("constraint", CLAIMS)
+def test_p1_a_second_live_claim_is_refused_even_by_hand(
+    connection: psycopg.Connection[Any], constraint: str
+) -> None:
+    claim(connection, **CLAIMS[constraint])
+    with pytest.raises(psycopg.errors.UniqueViolation) as refused:
+        claim(connection, **CLAIMS[constraint])
+    assert refused.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize("constraint", CLAIMS)
+def test_p1_a_released_claim_may_be_taken_again(
+    connection: psycopg.Connection[Any], constraint: str
+) -> None:
+    released = CLAIMS[constraint] | {"phase": "released"}
+    claim(connection, **(released | {"vlan": None}))
+    claim(connection, **CLAIMS[constraint])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ledger.entry SET kind = 'x'",
+        "DELETE FROM ledger.entry",
+        "TRUNCATE ledger.entry CASCADE",
+    ],
+)
+def test_p7_entries_are_append_only_even_for_the_owner(
+    connection: psycopg.Connection[Any], change: str
+) -> None:
+    connection.execute(
+        "INSERT INTO ledger.entry (cluster, kind, recorded_at, cause, data) "
+        "VALUES ('c1', 'paused', ledger.now(), '{}', '{}')"
+    )
+    with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
+        connection.execute(change)
+
+
+@pytest.mark.parametrize("role", ["eni_ledger_writer", "eni_ledger_reconciler"])
+def test_p7_no_role_may_change_entries(connection: psycopg.Connection[Any], role: str) -> None:
+    connection.execute(f"SET ROLE {role}")
+    for change in ("UPDATE ledger.entry SET kind = 'x'", "DELETE FROM ledger.entry"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(change)
+
+
+def test_the_auditor_reads_the_public_schema_and_nothing_else(
+    connection: psycopg.Connection[Any],
+) -> None:
+    connection.execute("SET ROLE eni_ledger_auditor")
+    views = ("tenures", "allocations", "reservations", "calls", "story", "vswitch_capacity")
+    for view in views:
+        connection.execute(f"SELECT * FROM audit.{view}")
+    connection.execute("SELECT * FROM audit.ip_owner_at('10.0.0.1')")
+    connection.execute("SELECT * FROM audit.timeline('10.0.0.1')")
+    for table in ("entry", "allocation", "observation", "work"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(f"SELECT * FROM ledger.{table}")
