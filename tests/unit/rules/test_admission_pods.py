@@ -41,6 +41,7 @@ PODS = [
     pod_object(annotations=networks({})),
     pod_object(annotations=networks({}, {"interface": "eth1"})),
     pod_object(annotations={"k8s.aliyun.com/pod-networks-request": '[{"network":"plain"}]'}),
+    pod_object(labels={"foo": "bar"}, annotations={"k8s.aliyun.com/pod-networks-request": ""}),
     pod_object(),
 ]
 
