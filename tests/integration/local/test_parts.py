@@ -4,17 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 
 from deploy.local.parts.child import PartError
 from deploy.local.parts.postgres import PostgresServer, database_dsn, start_postgres
 from deploy.local.parts.tansu import answers_metadata, start_tansu
+from tests.integration.local.processes import runs, wait_until
 
 START_BOTH_THEN_DIE = """
 import os, signal, sys
@@ -76,17 +74,3 @@ def test_servers_end_when_their_parent_is_killed(stack_directory: Path) -> None:
     pids = [int(word) for word in died.stdout.split()]
     assert len(pids) == 2
     wait_until(lambda: not any(runs(pid) for pid in pids), "both servers ended")
-
-
-def runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
-    until = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < until, f"not within {deadline_s:g} s: {what}"
-        time.sleep(0.05)

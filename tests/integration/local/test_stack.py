@@ -15,7 +15,7 @@ import pytest
 
 from deploy.local.stack.options import StackFiles
 from deploy.local.stack.state import StackState, read_state
-from tests.integration.local.test_parts import runs, wait_until
+from tests.integration.local.processes import runs, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
