@@ -65,6 +65,8 @@ class PodNetworking:
     status: str = ""
     status_message: str = ""
     status_vswitches: tuple[VSwitchZone, ...] = ()
+    created: str = ""
+    status_updated: str = ""
 
     @classmethod
     def from_object(cls, obj: KubeObject) -> "PodNetworking":
@@ -115,6 +117,8 @@ class PodNetworking:
             status=text_at(obj, "status", "status"),
             status_message=text_at(obj, "status", "message"),
             status_vswitches=_status_vswitches(obj),
+            created=text_at(obj, "metadata", "creationTimestamp"),
+            status_updated=text_at(obj, "status", "updateAt"),
         )
 
     @property

@@ -49,7 +49,7 @@ class PodFacts:
     """The fields of a Pod that decide about its network; nothing else of it is kept.
 
     `name` and `uid` are empty for a Pod still in admission under a generateName; `namespace` is
-    empty where the API server leaves it to the request.
+    empty where the API server leaves it to the request. `created` is RFC 3339 in UTC, as it came.
     """
 
     namespace: str
@@ -65,6 +65,7 @@ class PodFacts:
     reason: str = ""
     deleting: bool = False
     container_count: int = 0
+    created: str = ""
 
     @classmethod
     def from_object(cls, obj: KubeObject) -> "PodFacts":
@@ -84,6 +85,7 @@ class PodFacts:
                 reason=text_at(obj, "status", "reason"),
                 deleting=bool(text_at(obj, "metadata", "deletionTimestamp")),
                 container_count=len(list_at(obj, "spec", "containers")),
+                created=text_at(obj, "metadata", "creationTimestamp"),
             )
         except ObjectError as wrong:
             raise PodError(f"Pod {_name_for_people(obj)}: {wrong}") from wrong
