@@ -3,6 +3,8 @@
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from consumers.cli.book import ledger_settings, local, moment, opened, print_json, print_table
 from consumers.cli.errors import CommandError
@@ -77,32 +79,30 @@ def _answer(key: Key, value: str, at: str | None, whole: bool, as_json: bool) ->
 
 
 def _print_tenures(title: str, found: list[Tenure]) -> None:
-    print_table(
-        title,
-        ("from", "until", "held as", "by", "on node", "with", "why"),
-        [
-            (
-                local(each.since),
-                local(each.until, "now"),
-                f"{each.kind}\n({_KINDS[each.kind]})",
-                f"{each.namespace}/{each.pod} {each.interface}\nuid {each.pod_uid}",
-                each.node,
-                _with(each),
-                _why(each.opened) + (f"\nended: {_why(each.closed)}" if each.closed else ""),
-            )
-            for each in found
-        ],
-    )
+    """Periods as a story, oldest first: what it is once, then who, how long and why."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(title)}[/bold]")
+    what = ""
+    for each in found:
+        if what != (what := _what(each)):
+            console.print(f"\n{what}")
+        span = f"{local(each.since)} → {local(each.until, 'now')}"
+        who = f"{each.namespace}/{each.pod} {each.interface} on {each.node}"
+        vlan = f", VLAN {each.vlan}" if each.vlan is not None else ""
+        console.print(f"  {span}  [bold]{each.kind:<9}[/bold]  {who}{vlan}")
+        console.print(f"      {_KINDS[each.kind]}; Pod uid {each.pod_uid}")
+        console.print(f"      since {escape(_why(each.opened))}")
+        if each.closed:
+            console.print(f"      until {escape(_why(each.closed))}")
 
 
-def _with(each: Tenure) -> str:
-    addresses = "\n".join(text for text in (each.ipv4, each.ipv6) if text)
-    vlan = f"\nVLAN {each.vlan}" if each.vlan is not None else ""
-    return f"{addresses}\n{each.eni}\n{each.mac}{vlan}"
+def _what(each: Tenure) -> str:
+    addresses = " and ".join(text for text in (each.ipv4, each.ipv6) if text)
+    return f"{addresses}: {each.eni}, MAC {each.mac}, of {each.vswitch} in {each.vpc}"
 
 
 def _why(because: Because) -> str:
-    return f"{because.kind} (entry {because.entry}): {_cause(because.cause)}"
+    return f"entry {because.entry} {because.kind}: {_cause(because.cause)}"
 
 
 def _cause(cause: dict[str, Any]) -> str:
