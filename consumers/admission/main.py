@@ -20,7 +20,6 @@ from consumers.admission.certificates import CertificateError
 from consumers.admission.keeper import CertificateKeeper
 from consumers.admission.memory import WatchedMemory
 from consumers.admission.registration import RegistrationError, register, trust
-from consumers.admission.server import serving
 from consumers.kube import wire
 from consumers.kube.port import KubeError
 from consumers.kube.reflector import Reflector, Sink
@@ -32,6 +31,7 @@ from consumers.kube.resources import (
     Resource,
 )
 from consumers.runtime import metrics
+from consumers.runtime.serving import serving
 from consumers.runtime.settings import KubeSettings, Settings, WebhookSettings
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class Health(Protocol):
 
 
 async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
-    """Run until `stop` is set. Raises wire.KubeConfigError and server.ServerError at start."""
+    """Run until `stop` is set. Raises wire.KubeConfigError and ListenError at start."""
     memory = WatchedMemory()
     health.ready("memory", False, "nothing was read from the API server yet")
     health.ready("certificate", False, "not looked at yet")
@@ -102,7 +102,14 @@ async def _serve(
     """Listen as soon as there is a certificate to show, until asked to stop."""
     if not await _first(loaded, stop):
         return
-    async with serving(application(answers), webhook.host, webhook.port, keeper.context) as port:
+    async with serving(
+        application(answers),
+        webhook.host,
+        webhook.port,
+        what="the webhook server",
+        setting="ENI_LEDGER_WEBHOOK__PORT",
+        tls=keeper.context,
+    ) as port:
         _log.info("admission is served", host=webhook.host, port=port)
         await stop.wait()
 

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 )
 
 from consumers.contract.topics import DEFAULT_PARTITIONS, all_topics
+from consumers.runtime.errors import OperatorError
 from consumers.runtime.settings import KafkaSettings
 
 _log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ _REPLICAS_WANTED: Final = 3
 REQUEST_TIMEOUT_MS: Final = 8_000
 
 
-class KafkaSetupError(Exception):
+class KafkaSetupError(OperatorError):
     """The topics are not as they must be: the text names the topic, the cause and the next step."""
 
 

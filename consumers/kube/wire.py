@@ -23,6 +23,7 @@ from consumers.kube.port import (
     Throttled,
     Unreachable,
 )
+from consumers.runtime.errors import OperatorError
 from consumers.runtime.settings import KubeSettings
 
 RETRY_AFTER_MAX_S: Final = 60.0
@@ -36,7 +37,7 @@ class Status(msgspec.Struct):
     code: int | None = None
 
 
-class KubeConfigError(Exception):
+class KubeConfigError(OperatorError):
     """The cluster can't be addressed: the text names the file, the cause and the next step."""
 
 

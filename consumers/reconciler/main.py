@@ -21,6 +21,7 @@ from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
 from consumers.reconciler.tools import Tools
+from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
 from ledger.store.database import Database
@@ -35,7 +36,7 @@ _GUARD_AGAIN_S = 5.0
 _FEED_EVERY_S = 0.5
 
 
-class SettingMissing(Exception):  # noqa: N818 - names what was found
+class SettingMissing(OperatorError):  # noqa: N818 - names what was found
     """A setting that nothing can do without is empty: the text names it and what to set."""
 
 

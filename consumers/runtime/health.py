@@ -1,27 +1,21 @@
 """`/healthz`, `/readyz` and `/metrics` of a process, and the list of what it is waiting for."""
 
-import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from consumers.runtime import metrics
+from consumers.runtime.serving import serving
 from consumers.runtime.settings import HttpSettings
 
 READY = metrics.gauge("ready", "1 when this part of the process is ready", ("part",))
 
 NOT_STARTED = "starting: no part has reported yet"
-
-
-class HealthError(Exception):
-    """The health endpoint can't be served: names the address, the cause and the next step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +55,14 @@ class Health:
 async def serve_health(health: Health, settings: HttpSettings) -> AsyncIterator[str]:
     """Serve while the block runs; yields the base URL, with the real port where 0 was asked for.
 
-    Raises HealthError when the address can't be bound.
+    Raises ListenError when the address can't be had.
     """
-    with _listen(settings) as listener:
-        host, port = listener.getsockname()[:2]
-        server = _Server(
-            uvicorn.Config(
-                health_application(health),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=2,
-            )
-        )
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name="health")
-        try:
-            yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        finally:
-            server.should_exit = True
-            await serving
+    host = settings.host
+    app = health_application(health)
+    async with serving(
+        app, host, settings.port, what="the health endpoint", setting="ENI_LEDGER_HTTP__PORT"
+    ) as port:
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def health_application(health: Health) -> Starlette:
@@ -105,22 +88,3 @@ def health_application(health: Health) -> Starlette:
         Route("/metrics", prometheus),
     ]
     return Starlette(routes=routes)
-
-
-def _listen(settings: HttpSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family)
-    except OSError as refused:
-        raise HealthError(
-            f"the health endpoint can't listen on {settings.host}:{settings.port}: "
-            f"{refused.strerror}: set ENI_LEDGER_HTTP__PORT to a free port, or 0 for any"
-        ) from refused
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the process decides when everything stops."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from consumers.runtime.health import Health, HealthError, serve_health
+from consumers.runtime.errors import OperatorError
+from consumers.runtime.health import Health, serve_health
 from consumers.runtime.logging import configure_logging
 from consumers.runtime.settings import Settings
 from consumers.runtime.signals import stop_on_signals
@@ -38,7 +39,7 @@ async def _run(name: str, room_main: RoomMain, settings: Settings) -> int:
                 if not stop.is_set():
                     _log.error("ended without being asked to: this is a defect, please report it")
                     return EXIT_FAILED
-    except HealthError as refused:
+    except OperatorError as refused:
         _log.error(str(refused))
         return EXIT_FAILED
     except Exception:  # noqa: BLE001 - the process boundary: log the cause once, end with 1

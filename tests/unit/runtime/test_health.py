@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from consumers.runtime import metrics
-from consumers.runtime.health import Health, HealthError, health_application, serve_health
+from consumers.runtime.health import Health, health_application, serve_health
+from consumers.runtime.serving import ListenError
 from consumers.runtime.settings import HttpSettings
 
 
@@ -76,5 +77,5 @@ def test_a_taken_port_is_explained() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(HealthError, match=rf"127\.0\.0\.1:{port}.*ENI_LEDGER_HTTP__PORT"):
+        with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{port}.*ENI_LEDGER_HTTP__PORT"):
             with_server(check, HttpSettings(port=port))

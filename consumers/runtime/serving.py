@@ -1,38 +1,38 @@
-"""Serve the application over TLS on an address, until asked to stop."""
+"""Serves an ASGI application on an address while a block runs: the way every process listens."""
 
 import asyncio
 import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
+
+from consumers.runtime.errors import OperatorError
 
 
-class ServerError(Exception):
-    """The webhook server can't listen: names the address, the cause and the next step."""
+class ListenError(OperatorError):
+    """The address can't be had: names who wants it, the address, the cause and the next step."""
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Starlette, host: str, port: int, context: ssl.SSLContext
+    app: Any, host: str, port: int, *, what: str, setting: str, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Serve while the block runs; yields the port, the real one where 0 was asked for.
+    """Serve `app` (ASGI) while the block runs; yields the port, the real one where 0 was asked for.
 
-    Reviews in flight are answered before the block is left. Raises ServerError.
+    `what` and `setting` name the server and the setting of its port in the error. Requests in
+    flight are answered before the block is left. Raises ListenError.
     """
-    with _listen(host, port) as listener:
+    with _listen(host, port, what, setting) as listener:
         config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ssl_context_factory=lambda _config, _default: context,
-            timeout_graceful_shutdown=2,
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
         )
+        if tls is not None:
+            config.ssl_context_factory = lambda _config, _default: tls
         server = _Server(config)
-        running = asyncio.create_task(server.serve(sockets=[listener]), name="webhook server")
+        running = asyncio.create_task(server.serve(sockets=[listener]), name=what)
         try:
             yield listener.getsockname()[1]
         finally:
@@ -40,7 +40,7 @@ async def serving(
             await running
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, what: str, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio turns Nagle's algorithm off: 1 ms an answer instead of 44.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -50,9 +50,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except OSError as refused:
         listener.close()
-        raise ServerError(
-            f"the webhook server can't listen on {host}:{port}: {refused.strerror}: "
-            f"set ENI_LEDGER_WEBHOOK__PORT to a free port"
+        raise ListenError(
+            f"{what} can't listen on {host}:{port}: {refused.strerror}: set {setting} to a free port"
         ) from refused
     return listener
 
