@@ -149,6 +149,7 @@ class Intake:
                         self.positions.expected(),
                         self.settings.kafka.message_bytes_max,
                         self._new_id,
+                        gap_restarts_ttl=self.settings.intake.gap_restarts_ttl,
                     )
             except ZombieConsumer as zombie:
                 _log.warning("another consumer has taken partitions over", cause=str(zombie))

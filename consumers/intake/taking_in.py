@@ -14,6 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from consumers.contract.events import Record
 from consumers.intake.batches import Read, Unreadable, fold, moves, read
+from consumers.intake.gaps import restart_ttls
 from ledger.rules.allocation import ImpossibleEntry
 from ledger.store import inputs, work
 from ledger.store.database import Database, ledger_now
@@ -40,13 +41,17 @@ def take_in(
     expected: dict[tuple[str, int], int],
     bytes_max: int,
     new_id: NewId,
+    *,
+    gap_restarts_ttl: bool = True,
 ) -> Taken:
     """Take in one poll. `expected` holds, for each partition among `records`, where it was read from.
 
     Raises ZombieConsumer, and sqlalchemy's OperationalError when the database is not there: in both
-    cases nothing has happened.
+    cases nothing was taken in (a TTL that a gap restarted stays restarted, which is harmless).
     """
     readable, unreadable = read(records, bytes_max)
+    if gap_restarts_ttl:
+        restart_ttls(database, readable)
     with database.transaction() as connection:
         inputs.move_offsets(connection, moves(records, expected), ledger_now(connection))
         news, entries, refused = _take(connection, readable, new_id)

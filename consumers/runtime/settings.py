@@ -147,6 +147,10 @@ class WatcherSettings(_Section):
 
 class IntakeSettings(_Section):
     batch_max: int = Field(default=500, ge=1, le=5000, description="messages per transaction")
+    gap_restarts_ttl: bool = Field(
+        default=True,
+        description="P2: where Pods were not observed for a while, TTLs held across it count anew",
+    )
 
 
 class BreakerSettings(_Section):
@@ -168,9 +172,6 @@ class ReconcilerSettings(_Section):
     )
     podnetworking_resync_s: Seconds = Field(
         default=300.0, description="a vSwitch deleted later shows within this time"
-    )
-    gap_restarts_ttl: bool = Field(
-        default=True, description="P2: an observation gap restarts TTLs held across it"
     )
     breaker: BreakerSettings = BreakerSettings()
 

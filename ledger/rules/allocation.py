@@ -98,6 +98,7 @@ class Allocation(_Model):
     reported_gone: str | None = None
     absent_since: datetime | None = None
     ttl_due: datetime | None = None
+    gap: str | None = None
     release_requested: str | None = None
     released_why: str | None = None
     deleting_since: datetime | None = None
@@ -236,6 +237,13 @@ def _absence_confirmed(state: Allocation, entry: e.AbsenceConfirmed, at: datetim
         "ttl_due": entry.ttl_due,
         "parked": None,
     }
+
+
+@_on(e.TtlRestarted)
+def _ttl_restarted(state: Allocation, entry: e.TtlRestarted, at: datetime) -> Changes:
+    _must(state.phase in (Phase.LEAVING, Phase.RESERVED), state, entry)
+    _must(state.ttl_due is not None, state, entry)
+    return {"ttl_due": entry.ttl_due, "gap": entry.gap}
 
 
 @_on(e.Placed)

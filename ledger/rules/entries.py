@@ -119,6 +119,17 @@ class AbsenceConfirmed(_Model):
     ttl_due: datetime | None = None
 
 
+class TtlRestarted(_Model):
+    """Pods may have come and gone unseen: absence counts anew from here (P2).
+
+    `gap` names the stretch of the cluster's history that was not observed.
+    """
+
+    kind: Literal["ttl-restarted"] = "ttl-restarted"
+    gap: str
+    ttl_due: datetime
+
+
 class ReleaseRequested(_Model):
     """A person wants the address released: by command, or by deleting the PodENI."""
 
@@ -269,6 +280,7 @@ Entry = Annotated[
     | GoneReported
     | GoneRefuted
     | AbsenceConfirmed
+    | TtlRestarted
     | ReleaseRequested
     | ReleaseDecided
     | Placed

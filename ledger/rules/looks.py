@@ -101,3 +101,16 @@ def judge_release(
         else:
             entries.append(e.ReleaseDecided(why="ttl", note=f"due {a.ttl_due}"))
     return tuple(entries)
+
+
+def restart_ttl(a: Allocation, gap: str, now: datetime) -> e.TtlRestarted | None:
+    """What a gap in the observation means for a reservation held across it: its TTL counts anew.
+
+    None where there is no TTL to restart, or this gap was counted already. It never shortens.
+    """
+    if a.phase not in (Phase.LEAVING, Phase.RESERVED) or a.gap == gap:
+        return None
+    if a.ttl_due is None or a.retention.after_s is None:
+        return None
+    due = max(a.ttl_due, now + timedelta(seconds=a.retention.after_s))
+    return e.TtlRestarted(gap=gap, ttl_due=due)

@@ -162,6 +162,12 @@ def lock_allocations(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, 
     return {state.id: state for state in states}
 
 
+def lock_reservations(connection: Connection, cluster: str) -> list[Allocation]:
+    """Lock, in key order, every reservation of a cluster that has a TTL."""
+    found = connection.exec_driver_sql(queries("book")["lock_reservations"], {"cluster": cluster})
+    return [Allocation.model_validate(state) for state in found.scalars()]
+
+
 def holders_of(
     connection: Connection,
     claimant: UUID,

@@ -257,6 +257,17 @@ def mark_watermarks(connection: Connection, marks: Sequence[WatermarkRow], at: d
         )
 
 
+def watermark_place(
+    connection: Connection, topic: str, partition: int, cluster: str
+) -> tuple[int, int] | None:
+    """(epoch, resourceVersion) that one partition's heartbeats have reached; None before the first."""
+    row = connection.exec_driver_sql(
+        queries("inputs")["watermark_place"],
+        {"topic": topic, "partition": partition, "cluster": cluster},
+    ).one_or_none()
+    return None if row is None else (row.epoch, row.resource_version)
+
+
 def watermark_of(connection: Connection, topic: str, cluster: str) -> int | None:
     """The resourceVersion up to which every message of a topic was taken in; None without heartbeats."""
     found: int | None = connection.exec_driver_sql(

@@ -114,6 +114,7 @@ CREATE UNIQUE INDEX live_claim_pod_interface ON ledger.allocation (cluster, name
     WHERE phase NOT IN ('releasing', 'released');
 CREATE INDEX allocation_of_pod ON ledger.allocation (cluster, namespace, pod, id) WHERE phase <> 'released';
 CREATE INDEX allocation_of_pod_uid ON ledger.allocation (pod_uid);
+CREATE INDEX allocation_with_ttl ON ledger.allocation (cluster, ttl_due) WHERE ttl_due IS NOT NULL;
 CREATE INDEX allocation_of_node ON ledger.allocation (cluster, node) WHERE phase = 'wanted';
 
 -- Who held what, when. One row a period with all its keys, rather than a row a key: a period has one holder.

@@ -7,8 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.contract.encode import encode_deleted, encode_listed, encode_observed
-from consumers.contract.events import Encoded, ListedPage, Record
+from consumers.contract.encode import (
+    encode_deleted,
+    encode_heartbeat,
+    encode_listed,
+    encode_observed,
+)
+from consumers.contract.events import Encoded, Heartbeat, ListedPage, Record
 from consumers.contract.topics import entity_topic
 from consumers.intake.taking_in import take_in
 from ledger.rules.allocation import Phase
@@ -229,3 +234,37 @@ def test_a_bad_message_becomes_a_dead_letter_and_the_rest_goes_on(
         (entity_topic("pod"), bad.offset, bad.value)
     ]
     assert letters[0][3]
+
+
+def beat_from(world: SimulatedWorld, continuous_from: int) -> None:
+    """A heartbeat of a watcher that could not resume before this version."""
+    version = int(world.kube.list("/api/v1/namespaces")["metadata"]["resourceVersion"])
+    beat = Heartbeat(partition=0, continuous_from=continuous_from, alive_at=world.time, synced=True)
+    encoded = encode_heartbeat(
+        CLUSTER, "pod", beat, epoch=0, resource_version=version, time=world.time
+    )
+    world.append("pod", encoded)
+
+
+def test_p2_a_gap_in_the_observation_restarts_the_ttl(world: SimulatedWorld) -> None:
+    world.create_pod("web-0")
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.settle(10)
+    [reserved] = world.allocations()
+    assert reserved.ttl_due is not None
+    world.advance(timedelta(minutes=50))
+    world.kube.create("/api/v1/namespaces", {"metadata": {"name": "unseen"}})
+    version = int(world.kube.list("/api/v1/namespaces")["metadata"]["resourceVersion"])
+    beat_from(world, continuous_from=version)
+    world.take()
+    [restarted] = world.allocations()
+    assert restarted.ttl_due == world.time + timedelta(hours=1)
+    beat_from(world, continuous_from=version)  # the same producer goes on: no further gap
+    world.advance(timedelta(seconds=10))
+    world.take()
+    assert world.allocations()[0].ttl_due == restarted.ttl_due
+    world.advance(timedelta(minutes=30))
+    world.settle(5)
+    assert world.allocations()[0].phase is Phase.RESERVED
+    world.check_promises()

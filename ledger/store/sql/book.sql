@@ -90,6 +90,12 @@ SELECT state FROM ledger.allocation WHERE id = ANY(%(id)b::uuid[])
 ORDER BY cluster, namespace, pod, id
 FOR UPDATE
 
+-- name: lock_reservations
+SELECT state FROM ledger.allocation
+WHERE cluster = %(cluster)s AND phase IN ('leaving', 'reserved') AND ttl_due IS NOT NULL
+ORDER BY cluster, namespace, pod, id
+FOR UPDATE
+
 -- name: holder_of_claim
 SELECT state FROM ledger.allocation
 WHERE phase <> 'released' AND id <> %(id)s AND (

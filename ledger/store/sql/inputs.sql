@@ -88,6 +88,10 @@ ON CONFLICT (topic, partition, cluster) DO UPDATE SET
     produced_at = excluded.produced_at, taken_at = excluded.taken_at
 WHERE (excluded.epoch, excluded.resource_version) >= (known.epoch, known.resource_version)
 
+-- name: watermark_place
+SELECT epoch, resource_version FROM ledger.watermark
+WHERE topic = %(topic)s AND partition = %(partition)s AND cluster = %(cluster)s
+
 -- name: watermark_of
 SELECT min(resource_version) FROM ledger.watermark WHERE topic = %(topic)s AND cluster = %(cluster)s
 
