@@ -68,7 +68,7 @@ def carry_out(tools: Tools, held: Claim, intended: Intended) -> Pause | None:
 
 def _intend(tools: Tools, held: Claim, call: Call) -> Intended | Pause:
     a = call.allocation
-    with tools.fenced(held, [a]) as fenced:
+    with tools.fenced(held, [a], busy=tools.call_budget) as fenced:
         pulled = {brake.scope: brake for brake in brakes.read_brakes(fenced.connection, a.cluster)}
         brake = pulled.get("all") or (pulled.get("destructive") if call.destructive else None)
         if brake is not None:
@@ -141,7 +141,9 @@ def _done(
         done = e.CallDone(
             intent=intent.id, settled_by="answer", request_id=answer.request_id, address=address
         )
-        return record_address(tools, held, intended.allocation, done, cause)
+        pause = record_address(tools, held, intended.allocation, done, cause)
+        tell_pod(tools, intended.allocation, intent.api, f"create enis {address.eni}", failed=False)
+        return pause
     with tools.fenced(held, [intended.allocation], same_version=False) as fenced:
         if _still_open(fenced.states[intended.allocation.id], intent):
             done = e.CallDone(
@@ -183,7 +185,7 @@ def _is_so_already(tools: Tools, held: Claim, intended: Intended) -> bool:
     intent = intended.intent
     if intent.api == "CreateNetworkInterface":
         return False
-    answer = describe(tools, EniQuery(eni_ids=(intent.parameters["eni"],)))
+    answer = describe(tools, held, EniQuery(eni_ids=(intent.parameters["eni"],)))
     if isinstance(answer, Pause):
         return False
     eni = answer.value[0] if answer.value else None

@@ -6,7 +6,6 @@ token and a time. `work_once` is one claim from beginning to end, in the caller'
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
 
 import structlog
 from sqlalchemy.exc import OperationalError
@@ -28,14 +27,13 @@ LOST = metrics.counter("reconciler_claims_lost", "claims that another worker too
 
 def claim_due(tools: Tools, limit: int) -> list[Claim]:
     """Claim up to `limit` pieces of due work of our cluster."""
-    hold = timedelta(seconds=tools.settings.reconciler.claim_s) + tools.call_budget
     with tools.database.transaction() as connection:
         return work.claim(
             connection,
             tools.settings.cluster_id,
             tools.new_id(),
             ledger_now(connection),
-            hold,
+            tools.claim,
             limit,
         )
 

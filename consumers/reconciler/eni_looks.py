@@ -44,7 +44,7 @@ class NotYet:
 def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
     """Look how far an attach, detach or delete has come. None: it came further and was recorded."""
     assert a.address is not None
-    answer = describe(tools, EniQuery(eni_ids=(a.address.eni,)))
+    answer = describe(tools, held, EniQuery(eni_ids=(a.address.eni,)))
     if isinstance(answer, Pause):
         return answer
     now = tools.now()
@@ -53,9 +53,7 @@ def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
         return Pause(now + tools.look_interval, judged.why)
     cause = {"look": answer.request_id}
     if isinstance(judged, e.Attached):
-        pause = record_claim(tools, held, a, judged, a.address, cause)
-        tell_pod(tools, a, "AttachNetworkInterface", f"attached eni {a.address.eni}", failed=False)
-        return pause
+        return record_claim(tools, held, a, judged, a.address, cause)
     with tools.fenced(held, [a]) as fenced:
         fenced.record(a, [judged], cause)
     if isinstance(judged, e.AttachFailed):
@@ -120,9 +118,9 @@ def judge_open_call(
     return (undone,) if late else NotYet(f"{intent.api} may still take effect")
 
 
-def describe(tools: Tools, query: EniQuery) -> Answer[tuple[Eni, ...]] | Pause:
+def describe(tools: Tools, held: Claim, query: EniQuery) -> Answer[tuple[Eni, ...]] | Pause:
     """One look at the cloud, within its budget; a Pause where it could not be had."""
-    permit = tools.permit(DESCRIBE)
+    permit = tools.permit(DESCRIBE, held)
     if permit is not None:
         return permit
     try:
@@ -132,4 +130,4 @@ def describe(tools: Tools, query: EniQuery) -> Answer[tuple[Eni, ...]] | Pause:
         if isinstance(failed, Throttled):
             with tools.database.transaction() as connection:
                 back_off(connection, tools.bucket(DESCRIBE), until)
-        return Pause(until, str(failed), problem=True)
+        return Pause(until, str(failed), problem=True, code=failed.code)

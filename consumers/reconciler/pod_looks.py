@@ -39,6 +39,7 @@ def look_at_pod(
     first = step.allocations[0]
     with tools.database.transaction() as connection:
         heard = inputs.place_of(connection, _key(first))
+        tools.keep(connection, held, tools.kube_budget)
     try:
         answer = tools.kube.look_at_pod(first.namespace, first.pod)
     except KubeError as failed:

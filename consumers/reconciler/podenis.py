@@ -16,8 +16,7 @@ from ledger.rules import entries as e
 from ledger.rules.planning import WritePodEni
 from ledger.rules.podeni import ForeignPodEni, Write, next_write
 from ledger.store.brakes import read_brakes
-from ledger.store.database import ledger_now
-from ledger.store.work import Claim, hold_on
+from ledger.store.work import Claim
 
 _log = structlog.get_logger(__name__)
 
@@ -33,7 +32,7 @@ def write_podeni(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
     if pause is not None:
         return pause
     try:
-        uid = _write(tools, step)
+        uid = _write(tools, held, step)
     except ForeignPodEni as foreign:
         return _foreign(tools, foreign)
     except KubeError as failed:
@@ -53,8 +52,7 @@ def _may_write(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
     """The claim is still ours, and no brake forbids it. Taking out of Bind takes a network away."""
     destructive = step.phase not in ("Initial", "Bind")
     with tools.database.transaction() as connection:
-        now = ledger_now(connection)
-        hold_on(connection, held, now + timedelta(seconds=tools.settings.reconciler.claim_s))
+        now = tools.keep(connection, held, 2 * tools.kube_budget)
         brakes = read_brakes(connection, held.key.cluster)
     for brake in brakes:
         if brake.scope == "all" or destructive:
@@ -62,7 +60,7 @@ def _may_write(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
     return None
 
 
-def _write(tools: Tools, step: WritePodEni) -> str:
+def _write(tools: Tools, held: Claim, step: WritePodEni) -> str:
     """Read, decide, write, until nothing is left to write; returns the PodENI's uid ("" when gone)."""
     first = step.allocations[0]
     kube = tools.kube
@@ -74,6 +72,8 @@ def _write(tools: Tools, step: WritePodEni) -> str:
         if write is None:
             return uid
         WRITES.labels(write.verb).inc()
+        with tools.database.transaction() as connection:
+            tools.keep(connection, held, 2 * tools.kube_budget)
         try:
             live = _apply(kube, write, first.namespace, first.pod)
         except (Conflict, NotFound):

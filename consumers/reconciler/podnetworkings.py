@@ -37,7 +37,7 @@ def work_on_podnetworking(tools: Tools, held: Claim) -> Outcome:
         if live is None or live["metadata"].get("deletionTimestamp"):
             return Outcome(None)
         podnetworking = PodNetworking.from_object(live)
-        found, failed = _look(tools, podnetworking)
+        found, failed = _look(tools, held, podnetworking)
         wanted = podnetworking_status(podnetworking, found, failed)
         if status_differs(podnetworking, wanted):
             with tools.database.transaction() as connection:
@@ -56,15 +56,15 @@ def work_on_podnetworking(tools: Tools, held: Claim) -> Outcome:
 
 
 def _look(
-    tools: Tools, podnetworking: PodNetworking
+    tools: Tools, held: Claim, podnetworking: PodNetworking
 ) -> tuple[dict[str, VSwitchFacts], dict[str, str]]:
     """(vSwitches found, why others could not be looked up); an id in neither does not exist."""
     found: dict[str, VSwitchFacts] = {}
     failed: dict[str, str] = {}
     for id_ in podnetworking.vswitch_ids:
-        seen = look_at_vswitch(tools, id_)
+        seen = look_at_vswitch(tools, held, id_)
         if isinstance(seen, Pause):
-            failed[id_] = seen.why
+            failed[id_] = seen.code or "Unreachable"
         elif seen is not None:
             found[id_] = seen
     return found, failed

@@ -144,7 +144,7 @@ def _take(tools: Tools, held: Claim, step: Step, node: NodeFacts | str | None, t
         case LookAtPod(question):
             _note(turn, question, look_at_pod(tools, held, step, node))
         case LookAtVSwitches(ids):
-            pause = look_at_vswitches(tools, ids)
+            pause = look_at_vswitches(tools, held, ids)
             again = Pause(tools.now() + PROBLEM_AGAIN, "a vSwitch was not found", problem=True)
             _note(turn, "vswitches", pause or again)
         case WritePodEni():
@@ -166,8 +166,9 @@ def _note(turn: _Turn, what: UUID | str, pause: Pause | None) -> None:
 
 
 def _tell_bound(tools: Tools, step: WritePodEni) -> None:
-    shown = ", ".join(a.address.ipv4 for a in step.allocations if a.address)
-    tell_pod(tools, step.allocations[0], "AttachNetworkInterface", f"bound {shown}", failed=False)
+    enis = ",".join(a.address.eni for a in step.allocations if a.address)
+    note = f"attached eni {enis}"
+    tell_pod(tools, step.allocations[0], "AttachNetworkInterface", note, failed=False)
 
 
 def _outcome(

@@ -16,7 +16,7 @@ def settle(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
     intent = a.intent
     if intent.api == "CreateNetworkInterface":
         return _settle_create(tools, held, a, intent)
-    answer = describe(tools, EniQuery(eni_ids=(intent.parameters["eni"],)))
+    answer = describe(tools, held, EniQuery(eni_ids=(intent.parameters["eni"],)))
     if isinstance(answer, Pause):
         return answer
     now = tools.now()
@@ -32,7 +32,7 @@ def settle(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
 
 def _settle_create(tools: Tools, held: Claim, a: Allocation, intent: Intent) -> Pause | None:
     """Found by its tag: done. Not found after the deadline: the same request, under the same token."""
-    answer = describe(tools, EniQuery(tags={INTENT_TAG: str(intent.id)}))
+    answer = describe(tools, held, EniQuery(tags={INTENT_TAG: str(intent.id)}))
     if isinstance(answer, Pause):
         return answer
     if answer.value:
@@ -47,10 +47,10 @@ def _settle_create(tools: Tools, held: Claim, a: Allocation, intent: Intent) -> 
     if now < intent.deadline:
         until = min(intent.deadline, now + tools.look_interval)
         return Pause(until, f"{intent.api} may still take effect")
-    permit = tools.permit(intent.api)
+    permit = tools.permit(intent.api, held)
     if permit is not None:
         return permit
-    with tools.fenced(held, [a]) as fenced:
+    with tools.fenced(held, [a], busy=tools.call_budget) as fenced:
         repeated = e.CallRepeated(intent=intent.id, deadline=fenced.now + tools.call_budget)
         state = fenced.record(a, [repeated], {"look": answer.request_id})
     assert state.intent is not None

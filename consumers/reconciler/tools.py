@@ -33,11 +33,15 @@ class StateMoved(Exception):  # noqa: N818 - names what happened
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A step has had its turn; `until` is when another look makes sense, `why` is for people."""
+    """A step has had its turn; `until` is when another look makes sense, `why` is for people.
+
+    `code` is the cloud's error code, or "Throttled" where our own budget held the call back.
+    """
 
     until: datetime
     why: str
     problem: bool = False
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,34 @@ class Tools:
         burst = max(1, int(limit.burst * share))
         return Bucket("", cloud.region_id, api, limit.per_minute / 60 * share, burst)
 
-    def permit(self, api: str) -> Pause | None:
-        """Take a permit for a call that needs no intent; None when taken."""
+    @property
+    def claim(self) -> timedelta:
+        """How long a claim holds while nothing but our own code is waited for."""
+        return timedelta(seconds=self.settings.reconciler.claim_s)
+
+    @property
+    def kube_budget(self) -> timedelta:
+        """How long one call of the API server may take."""
+        return timedelta(seconds=self.settings.kube.request_timeout_s)
+
+    def keep(self, connection: Connection, held: Claim, busy: timedelta) -> datetime:
+        """Keep a claim over something that may take `busy`; returns now. Raises ClaimLost.
+
+        A claim is short, so that the work of a lost process moves on within seconds; what takes
+        longer says so here, before it begins.
+        """
+        now = ledger_now(connection)
+        hold_on(connection, held, now + self.claim + busy)
+        return now
+
+    def permit(self, api: str, held: Claim) -> Pause | None:
+        """Take a permit for a call that needs no intent, and keep the claim over it; None when taken."""
         with self.database.transaction() as connection:
-            now = ledger_now(connection)
+            now = self.keep(connection, held, self.call_budget)
             wait = take_permit(connection, self.bucket(api), now)
-        return Pause(now + timedelta(seconds=wait), f"the {api} budget") if wait else None
+        if not wait:
+            return None
+        return Pause(now + timedelta(seconds=wait), f"the {api} budget", code="Throttled")
 
     def backoff(self, attempt: int, now: datetime, cap_s: float = 60.0) -> datetime:
         """When to try again after the nth failure: doubling from a second, with jitter, capped."""
@@ -92,14 +118,20 @@ class Tools:
 
     @contextmanager
     def fenced(
-        self, held: Claim, planned: Sequence[Allocation], *, same_version: bool = True
+        self,
+        held: Claim,
+        planned: Sequence[Allocation],
+        *,
+        same_version: bool = True,
+        busy: timedelta = timedelta(0),
     ) -> Iterator["Fenced"]:
         """A transaction in which the claim is proven and the allocations are locked as planned.
 
-        Raises ClaimLost, or StateMoved where one changed since the plan (with `same_version`).
+        The claim is kept over what follows and may take `busy`. Raises ClaimLost, or StateMoved
+        where an allocation changed since the plan (with `same_version`).
         """
         with self.database.transaction() as connection:
-            yield self.fence(connection, held, planned, same_version=same_version)
+            yield self.fence(connection, held, planned, same_version=same_version, busy=busy)
 
     def fence(
         self,
@@ -108,16 +140,14 @@ class Tools:
         planned: Sequence[Allocation],
         *,
         same_version: bool = True,
+        busy: timedelta = timedelta(0),
     ) -> "Fenced":
         """`fenced`, inside a transaction that has taken locks before."""
         states = lock_allocations(connection, [a.id for a in planned])
         for a in planned:
             if a.id not in states or (same_version and states[a.id].version != a.version):
                 raise StateMoved(f"{a.namespace}/{a.pod} {a.interface}")
-        now = ledger_now(connection)
-        hold = timedelta(seconds=self.settings.reconciler.claim_s) + self.call_budget
-        hold_on(connection, held, now + hold)
-        return Fenced(connection, states, now)
+        return Fenced(connection, states, self.keep(connection, held, busy))
 
 
 @dataclass(slots=True)

@@ -7,23 +7,23 @@ from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Pause, Tools
 from ledger.rules.vswitches import VSwitchFacts
 from ledger.store.database import ledger_now
 from ledger.store.places import keep_vswitch
-from ledger.store.work import back_off
+from ledger.store.work import Claim, back_off
 
 API = "DescribeVSwitches"
 
 
-def look_at_vswitches(tools: Tools, ids: tuple[str, ...]) -> Pause | None:
+def look_at_vswitches(tools: Tools, held: Claim, ids: tuple[str, ...]) -> Pause | None:
     """Look at each and keep it; one that does not exist is simply not kept. None: all were asked."""
     for id_ in ids:
-        seen = look_at_vswitch(tools, id_)
+        seen = look_at_vswitch(tools, held, id_)
         if isinstance(seen, Pause):
             return seen
     return None
 
 
-def look_at_vswitch(tools: Tools, id_: str) -> VSwitchFacts | Pause | None:
+def look_at_vswitch(tools: Tools, held: Claim, id_: str) -> VSwitchFacts | Pause | None:
     """One vSwitch as the cloud has it now, kept; None where it does not exist."""
-    permit = tools.permit(API)
+    permit = tools.permit(API, held)
     if permit is not None:
         return permit
     try:
@@ -33,7 +33,7 @@ def look_at_vswitch(tools: Tools, id_: str) -> VSwitchFacts | Pause | None:
         if isinstance(failed, Throttled):
             with tools.database.transaction() as connection:
                 back_off(connection, tools.bucket(API), until)
-        return Pause(until, str(failed), problem=True)
+        return Pause(until, str(failed), problem=True, code=failed.code)
     found = answer.value
     if found is None:
         return None

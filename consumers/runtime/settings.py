@@ -166,7 +166,9 @@ class BreakerSettings(_Section):
 
 class ReconcilerSettings(_Section):
     workers: int = Field(default=8, ge=1, le=64)
-    claim_s: Seconds = Field(default=30.0, description="how long a claim on a Pod's work is held")
+    claim_s: Seconds = Field(
+        default=5.0, description="how soon the idle work of a lost reconciler moves to another"
+    )
     look_interval_s: Seconds = Field(
         default=1.0, description="between looks at an attach or detach in progress"
     )

@@ -32,7 +32,7 @@ FROM due WHERE w.cluster = due.cluster AND w.kind = due.kind AND w.namespace = d
 RETURNING w.cluster, w.kind, w.namespace, w.name, w.signals, w.attempt, w.waiting_for
 
 -- name: hold
-UPDATE ledger.work SET claimed_until = greatest(claimed_until, %(until)s)
+UPDATE ledger.work SET claimed_until = %(until)s
 WHERE cluster = %(cluster)s AND kind = %(kind)s AND namespace = %(namespace)s AND name = %(name)s
   AND claim_token = %(token)s
 
