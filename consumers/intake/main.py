@@ -86,7 +86,7 @@ async def _serve(
         intake = Intake(settings, database, positions, health, uuid4)
         consumer.subscribe(
             list(entity_topics(settings.kafka.topic_prefix)),
-            listener=_Assignment(consumer, positions),
+            listener=_Assignment(consumer, positions, health),
         )
         await _until_stopped(consumer, producer, intake, database, stop)
 
@@ -116,7 +116,6 @@ async def _until_stopped(
             await publish_dead_letters(database, producer)
         if loop.time() >= heal_at:
             await intake.positions.heal(consumer)
-            intake.health.ready("kafka", True, f"reading {len(consumer.assignment())} partitions")
             heal_at = loop.time() + _HEAL_EVERY_S
 
 
@@ -167,15 +166,18 @@ class Intake:
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     """Follows the group: seeks what comes, forgets what goes."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, positions: Positions) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, positions: Positions, health: Health) -> None:
         self._consumer = consumer
         self._positions = positions
+        self._health = health
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         self._positions.give_up(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         await self._positions.take_over(self._consumer, assigned)
+        # Ready once the group has spoken: before that, what is produced waits unread.
+        self._health.ready("kafka", True, f"reading {len(self._consumer.assignment())} partitions")
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
