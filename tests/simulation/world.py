@@ -2,52 +2,39 @@
 PostgreSQL, against the simulated cloud, Kubernetes API and log. One seed, one story.
 """
 
-import itertools
 import json
 import random
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx2
-import psycopg
 import yaml
 
 from consumers.contract.encode import encode_deleted, encode_heartbeat, encode_observed
 from consumers.contract.events import Encoded, Heartbeat, Record
 from consumers.contract.topics import Entity, entity_topic
 from consumers.intake.taking_in import Taken, take_in
-from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.reconciler.dispatch import work_once
-from consumers.reconciler.tools import Tools
 from consumers.runtime.settings import CloudSettings, KafkaSettings, RateLimit, Settings
 from deploy.local.actors.nodes import node_object
-from deploy.local.cloud.port_adapter import simulated_cloud
 from deploy.local.cloud.simulator import Simulator
 from deploy.local.cloud.world import World, load_world
 from deploy.local.kubernetes.core import Core
 from deploy.local.kubernetes.errors import ApiError
-from deploy.local.kubernetes.port_adapter import CoreTransport, InProcess
+from deploy.local.kubernetes.port_adapter import InProcess
 from deploy.local.kubernetes.sources import Sources
 from ledger.rules.allocation import Allocation
-from ledger.store.database import Database
 from ledger.store.inputs import begin_offset
 from ledger.store.rebuild import check
+from tests.simulation.doors import process_tools
+from tests.simulation.ground import START, Ground
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = "c-simulated"
-START = datetime(2026, 1, 1, tzinfo=UTC)
 PODENIS = "/apis/network.alibabacloud.com/v1beta1/namespaces/{}/podenis"
-
-VIRTUAL_CLOCK = """
-CREATE TABLE ledger.virtual_clock (at timestamptz NOT NULL);
-INSERT INTO ledger.virtual_clock VALUES ('2026-01-01T00:00:00Z');
-CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
-    AS $$ SELECT at FROM ledger.virtual_clock $$;
-"""
 
 
 class Crash(BaseException):
@@ -61,27 +48,42 @@ class SimulatedWorld:
     from it to kill the process at that point.
     """
 
-    def __init__(self, dsn: str, seed: int = 0, world: World | None = None) -> None:
-        self.dsn = dsn
+    def __init__(
+        self,
+        ground: Ground,
+        seed: int = 0,
+        world: World | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.ground = ground
+        self.dsn = ground.dsn
         self.time = START
         self.random = random.Random(seed)
         self.boundary: Callable[[str], None] = lambda name: None
-        self.world = world or load_world(ROOT / "deploy/local/worlds/demo.yaml")
+        self.world = world or demo_world()
         self.cloud = Simulator(self.world, now=self.now, random=random.Random(seed + 1))
         self.kube = InProcess(Core(Sources.seeded(seed + 2, self.now)))
         self.kube.core.create_default_namespaces()
-        self.settings = _settings(self.world)
-        self.database = Database(dsn, pool_size=4)
-        with psycopg.connect(dsn) as connection:
-            connection.execute(VIRTUAL_CLOCK)
-        self.tools = self._tools()
+        self.settings = settings or ample_settings(self.world)
+        self.tools = process_tools(
+            ground=ground,
+            cloud=self.cloud,
+            kube=self.kube,
+            settings=self.settings,
+            now=self.now,
+            reach=self._reach,
+            dice=random.Random(self.random.random()),
+        )
+        self.database = self.tools.database
         self.log: dict[str, list[Record]] = {}
         self._read: dict[str, int] = {}
         self._watches: dict[Entity, Any] = {}
+        self._beaten: dict[Entity, int] = {}
         self._install()
 
-    def close(self) -> None:
-        self.database.close()
+    def _reach(self, name: str) -> None:
+        """Whatever `boundary` is at that moment."""
+        self.boundary(name)
 
     # ---------------------------------------------------------------------- time
 
@@ -90,8 +92,7 @@ class SimulatedWorld:
 
     def advance(self, by: timedelta) -> None:
         self.time += by
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute("UPDATE ledger.virtual_clock SET at = %s", [self.time])
+        self.ground.set_clock(self.time)
 
     # ---------------------------------------------------------------------- users and nodes
 
@@ -152,11 +153,13 @@ class SimulatedWorld:
                 self.append(entity, encode(CLUSTER, entity, event.object, epoch=0))
                 sent += 1
         for entity in self._watches:
-            self.heartbeat(entity)
+            # A heartbeat that says what the last one said would only cost time.
+            if self._beaten.get(entity) != self.kube.core.store.revision:
+                self.heartbeat(entity)
         return sent
 
     def heartbeat(self, entity: Entity) -> None:
-        version = int(self.kube.list("/api/v1/namespaces")["metadata"]["resourceVersion"])
+        version = self._beaten[entity] = self.kube.core.store.revision
         beat = Heartbeat(partition=0, continuous_from=0, alive_at=self.time, synced=True)
         self.append(
             entity,
@@ -175,9 +178,11 @@ class SimulatedWorld:
     def take(self, records: Sequence[Record] | None = None) -> Taken:
         """The intake takes in what it has not read, or `records` in place of it."""
         chosen = list(records) if records is not None else self.unread()
+        if not chosen:
+            return Taken(0, 0, 0, 0)
         expected: dict[tuple[str, int], int] = {}
         with self.database.transaction() as connection:
-            for topic in {record.topic for record in chosen}:
+            for topic in sorted({record.topic for record in chosen}):
                 expected[topic, 0] = begin_offset(connection, topic, 0, 0)[0]
         taken = take_in(self.database, chosen, expected, 1 << 20, self.tools.new_id)
         for record in chosen:
@@ -209,9 +214,8 @@ class SimulatedWorld:
     # ---------------------------------------------------------------------- what is so
 
     def allocations(self) -> list[Allocation]:
-        with psycopg.connect(self.dsn) as connection:
-            rows = connection.execute("SELECT state FROM ledger.allocation ORDER BY created_at, id")
-            return [Allocation.model_validate(state) for (state,) in rows]
+        rows = self.ground.rows("SELECT state FROM ledger.allocation ORDER BY created_at, id")
+        return [Allocation.model_validate(state) for (state,) in rows]
 
     def member_enis(self) -> dict[str, str]:
         """Id -> status of every ENI that we made."""
@@ -250,32 +254,6 @@ class SimulatedWorld:
 
     # ---------------------------------------------------------------------- set-up
 
-    def _tools(self) -> Tools:
-        client = httpx2.Client(
-            transport=_BoundaryTransport(CoreTransport(self.kube), self), base_url="http://kube"
-        )
-        numbers = itertools.count(1)
-        kube = LightkubeAdapter(client, now=self.now, new_id=lambda: f"{next(numbers):016x}")
-        cloud = simulated_cloud(self.cloud, now=self.now)
-        transport = cloud._transport
-
-        def at_boundary(api: str, parameters: Any, subject: str) -> Any:
-            self.boundary(f"before {api}")
-            answer = transport(api, parameters, subject)
-            self.boundary(f"after {api}")
-            return answer
-
-        cloud._transport = at_boundary
-        dice = random.Random(self.random.random())
-        return Tools(
-            self.database,
-            cloud,
-            kube,
-            self.settings,
-            lambda: uuid.UUID(int=dice.getrandbits(128), version=4),
-            dice,
-        )
-
     def _install(self) -> None:
         for name in ("podnetworkings", "podenis"):
             crd = yaml.safe_load((ROOT / f"deploy/crds/{name}.yaml").read_text())
@@ -292,22 +270,6 @@ class SimulatedWorld:
         }
         for entity, path in paths.items():
             self._watches[entity] = self.kube.watch_since(path, {"resourceVersion": "0"})
-
-
-class _BoundaryTransport(httpx2.BaseTransport):
-    """Names each Kubernetes call as a boundary, before and after it takes effect."""
-
-    def __init__(self, inner: httpx2.BaseTransport, world: SimulatedWorld) -> None:
-        self._inner = inner
-        self._world = world
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        what = request.url.path.rsplit("/", 1)[-1]
-        kind = "status" if what == "status" else "object"
-        self._world.boundary(f"before {request.method} {kind}")
-        response = self._inner.handle_request(request)
-        self._world.boundary(f"after {request.method} {kind}")
-        return response
 
 
 def fixed(release_after: str | None = None, strategy: str = "TTL", **more: Any) -> dict[str, Any]:
@@ -331,7 +293,14 @@ def _network() -> dict[str, Any]:
     }
 
 
-def _settings(world: World) -> Settings:
+@cache
+def demo_world() -> World:
+    """The world of `make demo`, read once."""
+    return load_world(ROOT / "deploy/local/worlds/demo.yaml")
+
+
+def ample_settings(world: World) -> Settings:
+    """Budgets that never bind, for tests of one thing at a time."""
     ample = RateLimit(per_minute=60_000, burst=1000)
     apis = ("Create", "Attach", "Detach", "Delete")
     limits = {f"{api}NetworkInterface": ample for api in apis}
