@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ledger.rules.allocation import Allocation
+from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.entries import Terms
 
 API_VERSION = "network.alibabacloud.com/v1beta1"
@@ -79,6 +79,7 @@ def _towards_unbound(
     status = live.get("status", {})
     if status.get("phase") == phase:
         return None
+    _refuse_in_use(live, allocations)
     wanted = {**status, "phase": phase}
     if phase in ("Detaching", "Deleting"):
         wanted["podLastSeen"] = kube_time(_last_seen(allocations, now))
@@ -112,6 +113,27 @@ def _refuse_foreign(live: Object, allocations: Sequence[Allocation]) -> None:
         f"{', '.join(sorted(str(eni) for eni in theirs - ours))}, which this ledger did not "
         "allocate for it: delete it if nothing uses it, or adopt it"
     )
+
+
+def _refuse_in_use(live: Object, allocations: Sequence[Allocation]) -> None:
+    """A PodENI leaves Bind only for a Pod that was found gone (P11).
+
+    Bound for another uid, reality is ahead of this ledger: it was restored to an earlier moment, or
+    somebody else binds. Taking it out of Bind would cut off a running Pod.
+    """
+    if live.get("status", {}).get("phase") != "Bind":
+        return
+    holder = live["metadata"].get("annotations", {}).get(POD_UID_ANNOTATION, "")
+    found_gone = {a.attachment.pod_uid if a.attachment else a.pod_uid for a in allocations}
+    found_gone |= {a.pod_uid for a in allocations if a.phase is not Phase.WANTED}
+    if holder not in found_gone or any(
+        a.phase is Phase.WANTED and a.pod_uid == holder for a in allocations
+    ):
+        raise ForeignPodEni(
+            f"PodENI {live['metadata'].get('namespace')}/{live['metadata'].get('name')} is bound for "
+            f"Pod uid {holder}, which this ledger has not found gone: it stays bound; look at "
+            "`eni-ledger verify`, and whether the ledger was restored or another controller runs"
+        )
 
 
 def _new(allocations: Sequence[Allocation]) -> Object:
