@@ -62,8 +62,7 @@ def _towards_bind(
     status = live.get("status", {})
     dressed = _dressed(live, metadata, spec)
     if dressed != live:
-        if status.get("phase") == "Bind":
-            return Write("replace-status", {**live, "status": {**status, "phase": "Detaching"}})
+        _refuse_bound_for_another(live, allocations[0].pod_uid)
         return Write("replace", dressed)
     if phase == "Initial":
         return None
@@ -121,19 +120,33 @@ def _refuse_in_use(live: Object, allocations: Sequence[Allocation]) -> None:
     Bound for another uid, reality is ahead of this ledger: it was restored to an earlier moment, or
     somebody else binds. Taking it out of Bind would cut off a running Pod.
     """
-    if live.get("status", {}).get("phase") != "Bind":
-        return
-    holder = live["metadata"].get("annotations", {}).get(POD_UID_ANNOTATION, "")
+    served = {a.pod_uid for a in allocations if a.phase is Phase.WANTED}
     found_gone = {a.attachment.pod_uid if a.attachment else a.pod_uid for a in allocations}
     found_gone |= {a.pod_uid for a in allocations if a.phase is not Phase.WANTED}
-    if holder not in found_gone or any(
-        a.phase is Phase.WANTED and a.pod_uid == holder for a in allocations
-    ):
-        raise ForeignPodEni(
-            f"PodENI {live['metadata'].get('namespace')}/{live['metadata'].get('name')} is bound for "
-            f"Pod uid {holder}, which this ledger has not found gone: it stays bound; look at "
-            "`eni-ledger verify`, and whether the ledger was restored or another controller runs"
-        )
+    if _bound_for(live) not in {"", *(found_gone - served)}:
+        raise ForeignPodEni(_in_use(live))
+
+
+def _refuse_bound_for_another(live: Object, pod_uid: str) -> None:
+    """Label and uid change outside Bind only; a Bind of this very Pod may be completed."""
+    if _bound_for(live) not in ("", pod_uid):
+        raise ForeignPodEni(_in_use(live))
+
+
+def _bound_for(live: Object) -> str:
+    """The Pod uid that the PodENI is bound for; "" when it isn't in Bind."""
+    if live.get("status", {}).get("phase") != "Bind":
+        return ""
+    uid: str = live["metadata"].get("annotations", {}).get(POD_UID_ANNOTATION, "unknown")
+    return uid
+
+
+def _in_use(live: Object) -> str:
+    return (
+        f"PodENI {live['metadata'].get('namespace')}/{live['metadata'].get('name')} is bound for "
+        f"Pod uid {_bound_for(live)}, which this ledger has not found gone: it stays bound; look at "
+        "`eni-ledger verify`, and whether the ledger was restored or another controller runs"
+    )
 
 
 def _new(allocations: Sequence[Allocation]) -> Object:
