@@ -4,6 +4,7 @@ Only the newest message of each object counts: the rules are level-triggered, an
 over is in the log. A record that can't be read becomes a dead letter; its partition goes on.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -96,12 +97,17 @@ def moves(records: Iterable[Record], expected: dict[tuple[str, int], int]) -> li
     ]
 
 
-def event_id(record: Record) -> str | None:
-    """What tells this record from another at the same offset of a log made anew, at no parsing."""
+def event_id(record: Record) -> str:
+    """What tells this record from another at the same offset of a log made anew, at no parsing.
+
+    Its `ce_id`, or a digest where it has none in its headers.
+    """
     for name, value in record.headers:
-        if name.lower() == "ce_id":
+        if name.lower() == "ce_id" and value:
             return value.decode("utf-8", "replace").replace("\x00", "")[:256]
-    return None
+    parts = (record.key or b"", record.value or b"", str(record.timestamp_ms).encode())
+    digest = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts))
+    return f"sha256:{digest.hexdigest()}"
 
 
 def cause_of(one: Read) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from ledger.store.database import Database
 from ledger.store.inputs import DeadLetter
 
 _log = structlog.get_logger(__name__)
-_AT_ONCE = 50
+#: Held in memory together; each may be as large as a fetch.
+_AT_ONCE = 10
 
 
 async def publish_dead_letters(database: Database, producer: AIOKafkaProducer) -> int:
@@ -27,7 +28,16 @@ async def publish_dead_letters(database: Database, producer: AIOKafkaProducer) -
     One that the broker refuses (too large for its topic) is named in the log and stays in the
     table, where `eni-ledger dlq show` has it; it is not tried again, so that it blocks no other.
     """
-    letters = await asyncio.to_thread(_unpublished, database)
+    sent = 0
+    while letters := await asyncio.to_thread(_unpublished, database):
+        await _publish(database, producer, letters)
+        sent += len(letters)
+    return sent
+
+
+async def _publish(
+    database: Database, producer: AIOKafkaProducer, letters: list[DeadLetter]
+) -> None:
     for letter in letters:
         try:
             encoded = dead_letter(_record(letter), letter.error_class, letter.message)
@@ -42,7 +52,6 @@ async def publish_dead_letters(database: Database, producer: AIOKafkaProducer) -
                 raise
             _log.error("dead letter is kept in the ledger only", id=letter.id, cause=str(refused))
         await asyncio.to_thread(_mark, database, letter.id)
-    return len(letters)
 
 
 def _record(letter: DeadLetter) -> Record:

@@ -12,10 +12,11 @@ from uuid import UUID, uuid4
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from consumers.contract.events import Record
 from consumers.contract.kafka_client import (
+    KafkaSetupError,
     consumer_options,
     ensure_topics,
     producer_options,
@@ -55,12 +56,9 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         while not stop.is_set():
             try:
                 await _serve(settings, database, stop, health)
-            except (KafkaError, OSError) as unavailable:
+            except (KafkaError, KafkaSetupError, OSError) as unavailable:
                 health.ready("kafka", False, f"connecting again: {unavailable!r}")
                 _log.warning("Kafka is unavailable: connecting again", cause=repr(unavailable))
-            except OperationalError as unavailable:
-                health.ready("postgres", False, f"connecting again: {unavailable.orig}")
-                _log.warning("PostgreSQL is unavailable: trying again", cause=str(unavailable.orig))
             await _pause(stop, 0 if stop.is_set() else _RETRY_S)
     finally:
         database.close()
@@ -83,7 +81,7 @@ async def _serve(
         await producer.start()
         stack.push_async_callback(producer.stop)
         positions = Positions(database, settings.kafka)
-        intake = Intake(settings, database, positions, health, uuid4)
+        intake = Intake(settings, database, positions, health, uuid4, stop)
         consumer.subscribe(
             list(entity_topics(settings.kafka.topic_prefix)),
             listener=_Assignment(consumer, positions, health),
@@ -112,11 +110,23 @@ async def _until_stopped(
         )
         records = [as_record(raw) for batch in polled.values() for raw in batch]
         taken = await intake.take(records)
-        if taken.dead_letters or loop.time() >= heal_at:
-            await publish_dead_letters(database, producer)
-        if loop.time() >= heal_at:
-            await intake.positions.heal(consumer)
+        due = loop.time() >= heal_at
+        try:
+            if due:
+                # First: a broker that came back empty has no dead-letter topics either.
+                await intake.positions.heal(consumer)
+                if consumer.assignment():
+                    intake.health.ready("kafka", True, _reading(consumer))
+            if due or taken.dead_letters:
+                await publish_dead_letters(database, producer)
+        except OperationalError as unavailable:
+            await intake.database_is_unavailable(unavailable)
+        if due:
             heal_at = loop.time() + _HEAL_EVERY_S
+
+
+def _reading(consumer: AIOKafkaConsumer) -> str:
+    return f"reading {len(consumer.assignment())} partitions"
 
 
 class Intake:
@@ -129,23 +139,30 @@ class Intake:
         positions: Positions,
         health: Health,
         new_id: Callable[[], UUID],
+        stop: asyncio.Event,
     ) -> None:
         self.settings = settings
         self.positions = positions
         self.health = health
         self._database = database
         self._new_id = new_id
+        self._stop = stop
 
     async def take(self, records: Iterable[Record]) -> Taken:
-        """Take one poll in, without the partitions that another consumer has taken over meanwhile."""
-        while owned := self.positions.owned(records):
+        """Take one poll in, without the partitions that another consumer has taken over meanwhile.
+
+        While the database is not there it waits with the poll in its hands, and stays in the group:
+        leaving it would only make the others wait as well.
+        """
+        while not self._stop.is_set() and (owned := self.positions.owned(records)):
+            expected = self.positions.expected()
             try:
                 with TRANSACTIONS.time():
                     taken = await asyncio.to_thread(
                         take_in,
                         self._database,
                         owned,
-                        self.positions.expected(),
+                        expected,
                         self.settings.kafka.message_bytes_max,
                         self._new_id,
                         gap_restarts_ttl=self.settings.intake.gap_restarts_ttl,
@@ -154,13 +171,23 @@ class Intake:
                 _log.warning("another consumer has taken partitions over", cause=str(zombie))
                 self.positions.give_up(TopicPartition(*lost) for lost in zombie.partitions)
                 continue
-            self.positions.moved(owned)
+            except (OperationalError, InterfaceError) as unavailable:
+                await self.database_is_unavailable(unavailable)
+                continue
+            self.positions.moved(owned, expected)
             self.health.ready("postgres", True)
             RECORDS.inc(taken.records)
             NEWS.inc(taken.news)
             DEAD_LETTERS.inc(taken.dead_letters)
             return taken
         return Taken(0, 0, 0, 0)
+
+    async def database_is_unavailable(self, unavailable: DBAPIError) -> None:
+        """Say so, and wait a moment; nothing has happened, so that the same can be tried again."""
+        cause = " ".join(str(unavailable.orig).split())
+        self.health.ready("postgres", False, f"trying again: {cause}")
+        _log.warning("PostgreSQL is unavailable: trying again", cause=cause)
+        await _pause(self._stop, _RETRY_S)
 
 
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -175,9 +202,17 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._positions.give_up(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        await self._positions.take_over(self._consumer, assigned)
-        # Ready once the group has spoken: before that, what is produced waits unread.
-        self._health.ready("kafka", True, f"reading {len(self._consumer.assignment())} partitions")
+        # What can't be taken over now is taken over by the next `heal`: nothing of it is owned
+        # until then. Raised here, it would only reach the client's own log.
+        try:
+            await self._positions.take_over(self._consumer, assigned)
+        except KafkaError as unavailable:
+            self._health.ready("kafka", False, f"partitions not taken over: {unavailable!r}")
+        except OperationalError as unavailable:
+            self._health.ready("postgres", False, f"trying again: {unavailable.orig}")
+        else:
+            # Ready once the group has spoken: before that, what is produced waits unread.
+            self._health.ready("kafka", True, _reading(self._consumer))
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -2,11 +2,15 @@
 
 Kafka's own committed offsets are not used: a position moves in the transaction that took the
 messages in, so that a crash between the two can't exist. What can exist is a log that was made
-anew, whose offsets start again at 0: it is recognised by the id of the event before the position.
+anew, whose offsets start again at 0. It is recognised by what lies before the position, when a
+partition is taken over and every few seconds after that: a client that reconnects to such a log
+would read on in the middle of it, silently. Then everything is read again from the beginning,
+which changes nothing that was known (P5).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -21,15 +25,24 @@ from ledger.store.database import Database
 
 _log = structlog.get_logger(__name__)
 
-#: How long to wait for the one record that identifies a log.
+#: How long to wait for the records that identify the logs.
 _PEEK_TIMEOUT_S = 5.0
+#: One record of each log is enough; a broker sends a whole batch at least, whatever is asked for.
+_PEEK_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a partition is read on, and which event lies before that (None: not known)."""
+
+    next: int
+    last_event: str | None
 
 
 def as_record(raw: Any) -> Record:
-    """A consumed record as the contract reads it."""
-    return Record(
-        raw.topic, raw.partition, raw.offset, raw.key, raw.value, tuple(raw.headers), raw.timestamp
-    )
+    """A consumed record as the contract reads it. A header without a value gets an empty one."""
+    headers = tuple((name, bytes(value or b"")) for name, value in raw.headers)
+    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, headers, raw.timestamp)
 
 
 class Positions:
@@ -38,7 +51,9 @@ class Positions:
     def __init__(self, database: Database, settings: KafkaSettings) -> None:
         self._database = database
         self._settings = settings
-        self._next: dict[TopicPartition, int] = {}
+        self._at: dict[TopicPartition, Standing] = {}
+        # Where each stood when its log was last found to be the one it was before.
+        self._proven: dict[TopicPartition, Standing] = {}
 
     async def take_over(
         self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
@@ -49,81 +64,137 @@ class Positions:
             return
         beginnings = await consumer.beginning_offsets(ordered)
         ends = await consumer.end_offsets(ordered)
-        for partition in ordered:
-            first, end = beginnings[partition], ends[partition]
-            position, last_event = await self._in_thread(
-                inputs.begin_offset, partition.topic, partition.partition, first
+        standing = await asyncio.to_thread(self._read, beginnings)
+        replaced = await self._replaced(standing, standing, beginnings, ends)
+        for partition, why in replaced.items():
+            standing[partition] = await self._start_again(
+                partition, beginnings[partition], standing[partition].next, why
             )
-            why = await self._made_anew(partition, position, last_event, first, end)
-            if why:
-                position = await self._start_again(partition, first, position, why)
-            self._next[partition] = position
-            consumer.seek(partition, position)
+        assigned = consumer.assignment()
+        for partition in ordered:
+            if partition in assigned:  # a rebalance may have taken it meanwhile
+                self._at[partition] = self._proven[partition] = standing[partition]
+                consumer.seek(partition, standing[partition].next)
 
     def give_up(self, partitions: Iterable[TopicPartition]) -> None:
         """Forget revoked partitions: their offsets are another consumer's now."""
         for partition in partitions:
-            self._next.pop(partition, None)
+            self._at.pop(partition, None)
+            self._proven.pop(partition, None)
 
     def owned(self, records: Iterable[Record]) -> list[Record]:
         """The records of partitions that are still ours and at or after their position."""
         return [
             record
             for record in records
-            if record.offset
-            >= self._next.get(TopicPartition(record.topic, record.partition), 2**63)
+            if (at := self._at.get(TopicPartition(record.topic, record.partition)))
+            and record.offset >= at.next
         ]
 
     def expected(self) -> dict[tuple[str, int], int]:
         """(topic, partition) -> the offset the ledger stands at."""
-        return {(tp.topic, tp.partition): offset for tp, offset in self._next.items()}
+        return {(tp.topic, tp.partition): at.next for tp, at in self._at.items()}
 
-    def moved(self, records: Iterable[Record]) -> None:
-        """The ledger has taken these in."""
-        for record in records:
-            self._next[TopicPartition(record.topic, record.partition)] = record.offset + 1
+    def moved(self, records: Iterable[Record], expected: Mapping[tuple[str, int], int]) -> None:
+        """The ledger has taken these in, from `expected` on.
+
+        A partition that was given up or sought anew while that went on stands where it stands now.
+        """
+        last = {TopicPartition(record.topic, record.partition): record for record in records}
+        for partition, record in last.items():
+            at = self._at.get(partition)
+            if at is not None and at.next == expected[partition.topic, partition.partition]:
+                self._at[partition] = Standing(record.offset + 1, event_id(record))
 
     async def heal(self, consumer: AIOKafkaConsumer) -> None:
-        """Seek again where a log now ends before our position, and where we had lost the partition
-        to another consumer and are assigned it all the same."""
-        known = sorted(self._next)
-        ends = await consumer.end_offsets(known) if known else {}
-        shrunk = {tp for tp in known if tp in self._next and ends[tp] < self._next[tp]}
-        lost = set(consumer.assignment()) - set(self._next)
-        await self.take_over(consumer, shrunk | lost)
+        """Make sure that each log is still the one it was, and seek again where it is not; also
+        where we had lost a partition to another consumer and are assigned it all the same."""
+        assigned = set(consumer.assignment())
+        self.give_up(set(self._at) - assigned)
+        standing = dict(self._at)
+        if standing:
+            beginnings = await consumer.beginning_offsets(sorted(standing))
+            ends = await consumer.end_offsets(sorted(standing))
+            proofs = {tp: self._proven[tp] for tp in standing}
+            replaced = await self._replaced(standing, proofs, beginnings, ends)
+            for partition, why in replaced.items():
+                first = beginnings[partition]
+                await self._start_again(partition, first, standing[partition].next, why)
+            self._proven.update(
+                {tp: at for tp, at in standing.items() if tp in self._at and tp not in replaced}
+            )
+            self.give_up(replaced)
+        await self.take_over(consumer, assigned - set(self._at))
 
-    async def _made_anew(
-        self, partition: TopicPartition, position: int, last_event: str | None, first: int, end: int
-    ) -> str | None:
-        """Why the position means nothing on this log, or None when it can be read on from there."""
-        if position > end:
-            return f"the log ends at {end}: it was made anew"
-        if position < first:
-            return f"the log begins at {first}: what was in between has passed its retention"
-        if last_event is None or position - 1 < first:
-            return None
-        found = await self._event_at(partition, position - 1)
-        if found is None or found == last_event:
-            return None
-        return f"offset {position - 1} holds event {found}, not {last_event}: the log was made anew"
+    async def _replaced(
+        self,
+        standing: Mapping[TopicPartition, Standing],
+        proofs: Mapping[TopicPartition, Standing],
+        beginnings: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> dict[TopicPartition, str]:
+        """Which positions mean nothing on the log that is there now, and why.
 
-    async def _event_at(self, partition: TopicPartition, offset: int) -> str | None:
-        """The id of the event at an offset; None when there is none to be had there."""
-        reader = AIOKafkaConsumer(**consumer_options(self._settings, "eni-ledger-intake-peek"))
+        `proofs` say which event is known to lie before which offset; reading past one does not make
+        it fresh, because what was read may already have been the new log's.
+        """
+        replaced: dict[TopicPartition, str] = {}
+        before: dict[TopicPartition, int] = {}
+        for partition, at in standing.items():
+            if at.next > ends[partition]:
+                replaced[partition] = f"the log ends at {ends[partition]}: it was made anew"
+            elif at.next < beginnings[partition]:
+                replaced[partition] = (
+                    f"the log begins at {beginnings[partition]}: what was in between has passed "
+                    "its retention"
+                )
+            elif proofs[partition].last_event and proofs[partition].next > beginnings[partition]:
+                before[partition] = proofs[partition].next - 1
+        for partition, found in (await self._events_at(before)).items():
+            expected = proofs[partition].last_event
+            if found != expected:
+                replaced[partition] = (
+                    f"offset {before[partition]} holds event {found}, not {expected}: "
+                    "the log was made anew"
+                )
+        return replaced
+
+    async def _events_at(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, str]:
+        """The ids of the events at these offsets, of as many as can be had in time."""
+        found: dict[TopicPartition, str] = {}
+        if not offsets:
+            return found
+        options = consumer_options(self._settings, "eni-ledger-intake-peek")
+        reader = AIOKafkaConsumer(**options | {"max_partition_fetch_bytes": _PEEK_BYTES})
         await reader.start()
         try:
-            reader.assign([partition])
-            reader.seek(partition, offset)
-            raw = await asyncio.wait_for(reader.getone(partition), _PEEK_TIMEOUT_S)
+            reader.assign(list(offsets))
+            for partition, offset in offsets.items():
+                reader.seek(partition, offset)
+            async with asyncio.timeout(_PEEK_TIMEOUT_S):
+                while unread := set(offsets) - set(found):
+                    polled = await reader.getmany(*unread, timeout_ms=500)
+                    for partition, records in polled.items():
+                        # After compaction or an aborted transaction the next one comes instead.
+                        same = records[0].offset == offsets[partition]
+                        found[partition] = event_id(as_record(records[0])) if same else ""
         except TimeoutError:
-            return None
+            _log.warning("the events before some positions can't be read", of=len(offsets))
         finally:
             await reader.stop()
-        return event_id(as_record(raw)) if raw.offset == offset else None
+        return {partition: event for partition, event in found.items() if event}
+
+    def _read(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, Standing]:
+        """Where the ledger stands; at the log's beginning in a partition new to it."""
+        with self._database.transaction() as connection:
+            return {
+                tp: Standing(*inputs.begin_offset(connection, tp.topic, tp.partition, offset))
+                for tp, offset in sorted(first.items())
+            }
 
     async def _start_again(
         self, partition: TopicPartition, first: int, position: int, why: str
-    ) -> int:
+    ) -> Standing:
         _log.warning(
             "starting again at the beginning of the log: what it repeats changes nothing",
             topic=partition.topic,
@@ -132,7 +203,7 @@ class Positions:
             cause=why,
         )
         await self._in_thread(inputs.reset_offset, partition.topic, partition.partition, first)
-        return first
+        return Standing(first, None)
 
     async def _in_thread(self, call: Callable[..., Any], *arguments: object) -> Any:
         def in_transaction() -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 
 from consumers.contract.events import Record
 from consumers.intake.batches import Read, Unreadable, fold, moves, read
@@ -87,8 +87,14 @@ def _take(
     try:
         with connection.begin_nested():
             news, entries = _apply(connection, readable, new_id)
-    except (DataError, IntegrityError, ImpossibleEntry) as refused:
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as refused:  # noqa: BLE001 - the boundary of one record: it must not stop others
         if len(readable) == 1:
+            if not isinstance(refused, DataError | IntegrityError | ImpossibleEntry):
+                _log.exception(
+                    "a message met a defect: please report it", event=readable[0].message.id
+                )
             return 0, 0, [Unreadable(readable[0].record, "refused", _in_one_line(refused))]
         half = len(readable) // 2
         first = _take(connection, readable[:half], new_id)
@@ -123,4 +129,5 @@ def _decide(connection: Connection, news: set[ObjectKey], new_id: NewId) -> int:
 
 
 def _in_one_line(refused: Exception) -> str:
-    return " ".join(str(getattr(refused, "orig", refused)).split())[:500]
+    why = str(getattr(refused, "orig", None) or refused) or type(refused).__name__
+    return " ".join(why.split())[:500]

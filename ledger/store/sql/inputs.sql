@@ -3,6 +3,7 @@ UPDATE ledger.kafka_offset o SET next = rows.next, last_event_id = rows.last_eve
 FROM unnest(%(topic)b::text[], %(partition)b::int[], %(expected)b::bigint[], %(next)b::bigint[], %(last_event_id)b::text[])
      AS rows (topic, partition, expected, next, last_event_id)
 WHERE o.topic = rows.topic AND o.partition = rows.partition AND o.next = rows.expected
+RETURNING o.topic, o.partition
 
 -- name: lock_offsets
 SELECT o.topic, o.partition FROM ledger.kafka_offset o
