@@ -21,6 +21,7 @@ from ledger.rules import entries as e
 from ledger.rules.allocation import VSWITCH_FULL, Allocation, Intent
 from ledger.rules.planning import Call
 from ledger.store import brakes, work
+from ledger.store.places import mark_vswitch_full
 from ledger.store.work import Claim
 
 _log = structlog.get_logger(__name__)
@@ -169,6 +170,9 @@ def _refused(tools: Tools, held: Claim, intended: Intended, said: Refused) -> Pa
         return None
     with tools.fenced(held, [intended.allocation], same_version=False) as fenced:
         _settle_refused(fenced, intended, said, throttled=False)
+        vswitch = intended.intent.parameters.get("vswitch_id")
+        if said.code in VSWITCH_FULL and vswitch is not None:
+            mark_vswitch_full(fenced.connection, vswitch, fenced.now)
         now = fenced.now
     tell_pod(tools, intended.allocation, intended.intent.api, str(said), failed=True)
     _log.warning("the cloud refused", allocation=str(intended.allocation.id), cause=str(said))

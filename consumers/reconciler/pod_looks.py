@@ -15,26 +15,25 @@ from sqlalchemy import Connection
 from consumers.contract.objects import trim
 from consumers.contract.topics import entity_topic
 from consumers.kube.port import KubeError, PodAnswer
-from consumers.reconciler.tools import Fenced, Pause, Tools
+from consumers.reconciler.tools import Fenced, Pause, StateMoved, Tools
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
 from ledger.rules.looks import NotYet, PodLook, judge_absence, judge_release
 from ledger.rules.nodes import NodeFacts
-from ledger.rules.placing import place_for
-from ledger.rules.planning import LookAtPod
+from ledger.rules.placing import carrier_on, place_for
+from ledger.rules.planning import LookAtPod, Surroundings
 from ledger.rules.pods import PodFacts
 from ledger.store import brakes, inputs, work
 from ledger.store.brakes import BreakerLimit
 from ledger.store.deciding import decide
 from ledger.store.inputs import ObjectKey
+from ledger.store.places import carried_by, lock_carrier
 from ledger.store.work import Claim, WorkKey
 
 _log = structlog.get_logger(__name__)
 
 
-def look_at_pod(
-    tools: Tools, held: Claim, step: LookAtPod, node: NodeFacts | str | None
-) -> Pause | None:
+def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings) -> Pause | None:
     """Ask the API server, judge, record. None: something was decided, so plan on."""
     first = step.allocations[0]
     with tools.database.transaction() as connection:
@@ -56,16 +55,31 @@ def look_at_pod(
         if inputs.lock_observation(connection, _key(first)) == heard:
             _believe(connection, first, answer, cause)
         fenced = tools.fence(connection, held, step.allocations)
-        if step.question == "release":
-            return _release(tools, fenced, step.allocations, look, cause)
-        if step.question == "presence" and look.running_uid == first.pod_uid:
-            assert answer.pod is not None
-            on = PodFacts.from_object(answer.pod).node_name
-            if on != first.node:
-                why = f"an event put the Pod on {first.node}, the API server on {on or 'no node'}"
-                return Pause(fenced.now + timedelta(seconds=30), why, problem=True)
-            return _place(tools, fenced, first, node, cause)
-        return _absence(tools, fenced, step.allocations, look, cause)
+        pause = _judge(tools, fenced, step, answer, about, cause)
+    tools.wake_waiting(fenced)
+    return pause
+
+
+def _judge(
+    tools: Tools,
+    fenced: Fenced,
+    step: LookAtPod,
+    answer: PodAnswer,
+    about: Surroundings,
+    cause: dict[str, Any],
+) -> Pause | None:
+    """Record what the rules make of the look."""
+    first, look = step.allocations[0], _as_look(answer)
+    if step.question == "release":
+        return _release(tools, fenced, step.allocations, look, cause)
+    if step.question == "presence" and look.running_uid == first.pod_uid:
+        assert answer.pod is not None
+        on = PodFacts.from_object(answer.pod).node_name
+        if on != first.node:
+            why = f"an event put the Pod on {first.node}, the API server on {on or 'no node'}"
+            return Pause(fenced.now + timedelta(seconds=30), why, problem=True)
+        return _place(tools, fenced, first, about, cause)
+    return _absence(tools, fenced, step.allocations, look, cause)
 
 
 def _as_look(answer: PodAnswer) -> PodLook:
@@ -79,13 +93,23 @@ def _place(
     tools: Tools,
     fenced: Fenced,
     a: Allocation,
-    node: NodeFacts | str | None,
+    about: Surroundings,
     cause: dict[str, Any],
 ) -> Pause | None:
-    """The Pod is there: take the facts of its node into the book."""
+    """The Pod is there: take the facts of its node into the book, and a slot of its carrier."""
+    node = about.node
     assert isinstance(node, NodeFacts), "the plan asks for a look only where the node is known"
-    placed = place_for(a, node, enable_trunk=tools.settings.policy.enable_trunk)
-    assert isinstance(placed, e.Placed), "the plan asks for a look only where there is a place"
+    carrier = carrier_on(node, enable_trunk=about.enable_trunk)
+    lock_carrier(fenced.connection, carrier)
+    placed = place_for(
+        a,
+        node,
+        enable_trunk=about.enable_trunk,
+        limits=about.limits,
+        carried=carried_by(fenced.connection, carrier),
+    )
+    if isinstance(placed, str):
+        raise StateMoved(f"{a.namespace}/{a.pod}: somebody else took the place: {placed}")
     fenced.record(a, [placed], cause)
     return None
 

@@ -4,14 +4,16 @@ The story of a Pod is told by the plan (`ledger.rules.planning`); this module on
 plan needs to know and hands each step to whoever can take it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 
 from consumers.reconciler.calls import make_call
 from consumers.reconciler.eni_looks import look_at_motion
+from consumers.reconciler.instance_types import look_at_instance_type
 from consumers.reconciler.pod_events import tell_pod, tell_pod_named
 from consumers.reconciler.pod_looks import look_at_pod
 from consumers.reconciler.podenis import write_podeni
@@ -21,9 +23,11 @@ from consumers.reconciler.vswitches import look_at_vswitches
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.nodes import NodeFacts
 from ledger.rules.objects import ObjectError
+from ledger.rules.placing import carrier_on, outdated
 from ledger.rules.planning import (
     Call,
     LookAtEni,
+    LookAtInstanceType,
     LookAtPod,
     LookAtVSwitches,
     Record,
@@ -40,7 +44,7 @@ from ledger.store.book import read_pod
 from ledger.store.database import ledger_now
 from ledger.store.deciding import seen_pod
 from ledger.store.inputs import ObjectKey
-from ledger.store.places import read_vswitches
+from ledger.store.places import carried_by, read_instance_type, read_vswitches
 from ledger.store.work import Claim
 
 _log = structlog.get_logger(__name__)
@@ -66,6 +70,7 @@ class _Turn:
 
     pauses: dict[UUID | str, Pause] = field(default_factory=dict)
     looks: dict[UUID, Pause] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
 
     def waits(self) -> list[Pause]:
         """Everything that has to wait."""
@@ -86,7 +91,7 @@ def work_on_pod(tools: Tools, held: Claim) -> Outcome:
         if isinstance(step, Wait):
             return _outcome(tools, held, allocations, step, turn, about.now)
         try:
-            _take(tools, held, step, about.node, turn)
+            _take(tools, held, step, about, turn)
         except StateMoved:
             continue
     _log.error("a turn did not end: this is a defect, please report it", pod=held.key)
@@ -106,19 +111,34 @@ def _surroundings(
         vswitches = read_vswitches(connection, ids)
         pulled = [b.reason for b in brakes.read_brakes(connection, key.cluster) if b.scope == "all"]
         now = ledger_now(connection)
-    node: NodeFacts | str | None = None
-    for observation in seen.values():
-        node = _node_facts(observation.object) if observation.alive else None
-    about = Surroundings(
-        now=now,
-        node=node,
-        vswitches=vswitches,
-        shuffle=tools.shuffle,
-        enable_trunk=tools.settings.policy.enable_trunk,
-        paused=set(turn.pauses),
-        looked=set(turn.looks),
-    )
+        node: NodeFacts | str | None = None
+        for observation in seen.values():
+            node = _node_facts(observation.object) if observation.alive else None
+        about = Surroundings(
+            now=now,
+            node=node,
+            vswitches=vswitches,
+            shuffle=tools.shuffle,
+            enable_trunk=tools.settings.policy.enable_trunk,
+            paused=set(turn.pauses),
+            looked=set(turn.looks),
+            asked=set(turn.asked),
+        )
+        if isinstance(node, NodeFacts) and any(
+            a.place is None or outdated(a.place, node) for a in wanted
+        ):
+            about = _with_room(connection, about, node)
     return allocations, about, pulled[0] if pulled else None
+
+
+def _with_room(connection: Connection, about: Surroundings, node: NodeFacts) -> Surroundings:
+    """What the node's instance type carries, and how much of it is taken."""
+    carrier = carrier_on(node, enable_trunk=about.enable_trunk)
+    return replace(
+        about,
+        limits=read_instance_type(connection, node.instance_type),
+        carried=carried_by(connection, carrier),
+    )
 
 
 def _node_facts(obj: dict[str, object] | None) -> NodeFacts | str | None:
@@ -130,7 +150,7 @@ def _node_facts(obj: dict[str, object] | None) -> NodeFacts | str | None:
         return str(unusable)
 
 
-def _take(tools: Tools, held: Claim, step: Step, node: NodeFacts | str | None, turn: _Turn) -> None:
+def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Turn) -> None:
     """Take one step; what has to wait is left aside for the rest of the turn."""
     match step:
         case Settle(allocation):
@@ -142,11 +162,13 @@ def _take(tools: Tools, held: Claim, step: Step, node: NodeFacts | str | None, t
         case Call(allocation):
             _note(turn, allocation.id, make_call(tools, held, step))
         case LookAtPod(question):
-            _note(turn, question, look_at_pod(tools, held, step, node))
+            _note(turn, question, look_at_pod(tools, held, step, about))
         case LookAtVSwitches(ids):
-            pause = look_at_vswitches(tools, held, ids)
-            again = Pause(tools.now() + PROBLEM_AGAIN, "a vSwitch was not found", problem=True)
-            _note(turn, "vswitches", pause or again)
+            turn.asked.add("vswitches")
+            _note(turn, "vswitches", look_at_vswitches(tools, held, ids))
+        case LookAtInstanceType(name):
+            turn.asked.add("limits")
+            look_at_instance_type(tools, held, name)
         case WritePodEni():
             pause = write_podeni(tools, held, step)
             _note(turn, "podeni", pause)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,9 +15,10 @@ from consumers.kube.port import Kube
 from consumers.runtime.settings import Settings
 from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Entry
+from ledger.rules.instance_types import carrier_of
 from ledger.store.book import Story, lock_allocations, record
 from ledger.store.database import Database, ledger_now
-from ledger.store.work import Bucket, Claim, hold_on, take_permit
+from ledger.store.work import Bucket, Claim, hold_on, signal_unplaced, take_permit
 
 #: Beyond the client's own time-outs a call may still be on its way in the cloud for this long.
 CALL_MARGIN = timedelta(seconds=5)
@@ -131,7 +132,9 @@ class Tools:
         where an allocation changed since the plan (with `same_version`).
         """
         with self.database.transaction() as connection:
-            yield self.fence(connection, held, planned, same_version=same_version, busy=busy)
+            fenced = self.fence(connection, held, planned, same_version=same_version, busy=busy)
+            yield fenced
+        self.wake_waiting(fenced)
 
     def fence(
         self,
@@ -149,18 +152,38 @@ class Tools:
                 raise StateMoved(f"{a.namespace}/{a.pod} {a.interface}")
         return Fenced(connection, states, self.keep(connection, held, busy))
 
+    def wake_waiting(self, fenced: "Fenced") -> None:
+        """Slots were freed: Pods that wait for room on those instances look again now.
+
+        After the commit, in a transaction of its own: it takes other Pods' work rows, and two
+        workers that each hold their own and want the other's would deadlock. A crash in between
+        costs a minute, after which they look by themselves.
+        """
+        if not fenced.freed:
+            return
+        with self.database.transaction() as connection:
+            signal_unplaced(connection, fenced.freed, ledger_now(connection))
+
 
 @dataclass(slots=True)
 class Fenced:
-    """An open transaction with locked allocations; `record` appends to one of them."""
+    """An open transaction with locked allocations; `record` appends to one of them.
+
+    `freed` are the (cluster, instance id) on which entries recorded here freed a slot.
+    """
 
     connection: Connection
     states: dict[UUID, Allocation]
     now: datetime
+    freed: set[tuple[str, str]] = field(default_factory=set)
 
     def record(self, a: Allocation, entries: Sequence[Entry], cause: dict[str, Any]) -> Allocation:
         """Append entries to the locked state of `a`; returns the state reached."""
-        story = Story(a.id, self.states[a.id], tuple(entries), cause)
+        before = self.states[a.id]
+        story = Story(a.id, before, tuple(entries), cause)
         [state] = record(self.connection, [story], self.now)
         self.states[a.id] = state
+        left = carrier_of(before)
+        if left is not None and left != carrier_of(state):
+            self.freed.add((a.cluster, left.instance_id))
         return state

@@ -15,9 +15,16 @@ from uuid import UUID
 
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.entries import Api, Entry, Released
+from ledger.rules.instance_types import InstanceTypeFacts
 from ledger.rules.looks import release_is_due
 from ledger.rules.nodes import NodeFacts
-from ledger.rules.placing import NoVSwitch, choose_vswitch, place_for
+from ledger.rules.placing import (
+    NoVSwitch,
+    choose_vswitch,
+    outdated,
+    place_for,
+    vswitches_to_look_at,
+)
 from ledger.rules.vswitches import Shuffle, VSwitchFacts
 
 # An attach, detach or delete that has not moved for this long is issued again: the cloud is known
@@ -31,10 +38,12 @@ PodEniPhase = Literal["Initial", "Bind", "Detaching", "Unbind", "Deleting", "Gon
 class Surroundings:
     """What the plan needs to know beside the allocations. Absent facts are asked for by a step.
 
-    `node` is the wanted Pod's node; a text says why it can't be used. `paused` holds what has to
-    wait for the rest of this turn: allocations whose call had its chance, "podeni", a question put to
-    the API server, "vswitches". `looked` holds allocations whose ENI was looked at in this turn and
-    had not moved.
+    `node` is the wanted Pod's node; a text says why it can't be used. `limits` are those of its
+    instance type, and `carried` counts the ENIs of ours that take a slot there. `paused` holds what
+    has to wait for the rest of this turn: allocations whose call had its chance, "podeni", a question
+    put to the API server, a look that failed ("vswitches"). `looked` holds allocations whose ENI was
+    looked at in this turn and had not moved; `asked` the looks that were made in it ("vswitches",
+    "limits").
     """
 
     now: datetime
@@ -42,8 +51,11 @@ class Surroundings:
     vswitches: Mapping[str, VSwitchFacts]
     shuffle: Shuffle
     enable_trunk: bool = True
+    limits: InstanceTypeFacts | None = None
+    carried: int = 0
     paused: Collection[UUID | str] = ()
     looked: Collection[UUID] = ()
+    asked: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,13 @@ class LookAtVSwitches:
     """Ask the cloud about vSwitches that the next create may use."""
 
     vswitch_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtInstanceType:
+    """Ask the cloud how many ENIs an instance type carries."""
+
+    instance_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +136,17 @@ class Wait:
     problem: bool = False
 
 
-Step = Settle | LookAtPod | LookAtEni | LookAtVSwitches | Call | WritePodEni | Record | Wait
+Step = (
+    Settle
+    | LookAtPod
+    | LookAtEni
+    | LookAtVSwitches
+    | LookAtInstanceType
+    | Call
+    | WritePodEni
+    | Record
+    | Wait
+)
 
 
 def plan(allocations: Sequence[Allocation], about: Surroundings) -> Step:
@@ -312,27 +341,40 @@ def _bring_up(a: Allocation, about: Surroundings) -> Step | None:
         return Wait(None, about.node, problem=True)
     if about.node is None:
         return Wait(None, f"node {a.node} has not been seen yet", problem=True)
-    if a.place is None:
-        placed = place_for(a, about.node, enable_trunk=about.enable_trunk)
-        if isinstance(placed, str):
-            return Wait(None, placed, problem=True)
-        if "presence" in about.paused:
-            return Wait(None, "the live look at the Pod could not be made", problem=True)
-        return LookAtPod("presence", (a,))
+    if a.place is None or outdated(a.place, about.node):
+        # On a replaced node: off the instance that is no more, then the new one's facts.
+        return _place(a, about.node, about) if a.attachment is None else _take_off(a, about)
     if a.address is not None:
         return None
     return _create(a, about)
 
 
+def _place(a: Allocation, node: NodeFacts, about: Surroundings) -> Step:
+    """Find the Pod a place on its node; a look at the Pod itself takes it."""
+    known = about.limits is not None and not about.limits.stale(about.now)
+    if not known and "limits" not in about.asked:
+        return LookAtInstanceType(node.instance_type)
+    placed = place_for(
+        a, node, enable_trunk=about.enable_trunk, limits=about.limits, carried=about.carried
+    )
+    if isinstance(placed, str):
+        return Wait(None, placed, problem=True)
+    if "presence" in about.paused:
+        return Wait(None, "the live look at the Pod could not be made", problem=True)
+    return LookAtPod("presence", (a,))
+
+
 def _create(a: Allocation, about: Surroundings) -> Step:
     assert a.place is not None
-    unknown = tuple(id_ for id_ in a.terms.vswitch_ids if id_ not in about.vswitches)
-    if unknown:
-        if "vswitches" in about.paused:
-            return Wait(None, f"vSwitch {', '.join(unknown)} could not be looked up", problem=True)
-        return LookAtVSwitches(unknown)
+    asked = "vswitches" in about.asked or "vswitches" in about.paused
+    to_look_at = vswitches_to_look_at(a, a.place.zone, about.vswitches, about.now)
+    if to_look_at and not asked:
+        return LookAtVSwitches(to_look_at)
     choice = choose_vswitch(a, a.place.zone, about.vswitches, about.shuffle, about.now)
     if isinstance(choice, NoVSwitch):
+        unknown = [id_ for id_ in a.terms.vswitch_ids if id_ not in about.vswitches]
+        if unknown and "vswitches" in about.paused:
+            return Wait(None, f"vSwitch {', '.join(unknown)} could not be looked up", problem=True)
         return Wait(choice.again_at, choice.why, problem=True)
     return _call(a, "CreateNetworkInterface", {"vswitch_id": choice.id}, about)
 

@@ -6,17 +6,20 @@ that a vSwitch is not tried (the incumbent blacklists one for 20 minutes, refere
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
 class VSwitchFacts:
-    """One vSwitch as last seen. `ipv6_cidr` is "" without IPv6; `free_estimate` None if unknown."""
+    """One vSwitch as last seen, at `looked_at`. `ipv6_cidr` is "" without IPv6, `free_estimate`
+    None if unknown."""
 
     id: str
     zone: str
     cidr: str
     ipv6_cidr: str = ""
     free_estimate: int | None = None
+    looked_at: datetime | None = None
 
 
 Shuffle = Callable[[Sequence[str]], Sequence[str]]

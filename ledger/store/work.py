@@ -58,6 +58,19 @@ def signal_nodes(connection: Connection, nodes: Collection[tuple[str, str]], at:
     )
 
 
+def signal_unplaced(
+    connection: Connection, instances: Collection[tuple[str, str]], at: datetime
+) -> None:
+    """A slot was freed on these (cluster, instance id): whoever waits for a place there is due."""
+    if not instances:
+        return
+    clusters, ids = zip(*sorted(instances), strict=True)
+    connection.exec_driver_sql(
+        queries("work")["signal_unplaced"],
+        {"at": at, "cluster": list(clusters), "instance": list(ids)},
+    )
+
+
 def notify(connection: Connection) -> None:
     """Wake the reconcilers when this transaction commits. Once a batch: NOTIFY serialises commits."""
     connection.exec_driver_sql(f"NOTIFY {CHANNEL}")

@@ -19,6 +19,22 @@ WHERE (cluster, kind, namespace, name) IN (
     ORDER BY w.cluster, w.kind, w.namespace, w.name
     FOR UPDATE)
 
+-- name: signal_unplaced
+UPDATE ledger.work SET due_at = least(due_at, %(at)s), signals = signals + 1, attempt = 0
+WHERE (cluster, kind, namespace, name) IN (
+    SELECT w.cluster, w.kind, w.namespace, w.name FROM ledger.work w
+    WHERE w.kind = 'pod' AND (w.cluster, w.namespace, w.name) IN (
+        SELECT a.cluster, a.namespace, a.pod FROM ledger.allocation a
+        JOIN ledger.observation o
+          ON o.cluster = a.cluster AND o.entity = 'node' AND o.namespace = '' AND o.name = a.node
+        JOIN unnest(%(cluster)b::text[], %(instance)b::text[]) AS rows (cluster, instance)
+          ON rows.cluster = a.cluster
+         AND rows.instance IN (o.object #>> '{spec,providerID}',
+                               split_part(o.object #>> '{spec,providerID}', '.', 2))
+        WHERE a.phase = 'wanted' AND a.state #>> '{place,instance_id}' IS NULL)
+    ORDER BY w.cluster, w.kind, w.namespace, w.name
+    FOR UPDATE)
+
 -- name: claim
 WITH due AS (
     SELECT cluster, kind, namespace, name FROM ledger.work
