@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from consumers.cli.book import (
     ledger_settings,
@@ -19,7 +20,7 @@ from consumers.runtime.settings import load_settings
 from ledger.audit import health
 from ledger.audit.questions import reservations as read_reservations
 from ledger.rules import entries as e
-from ledger.store import brakes, migrate, work
+from ledger.store import brakes, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
 from ledger.store.rebuild import check, rebuild
@@ -146,6 +147,18 @@ def release(
         typer.echo(f"{pod} {a.interface}: {address} {when}")
 
 
+def _accept(connection: Connection, cluster: str) -> None:
+    """Accept the drift that stands, and let go the brake that a sweep pulled for it."""
+    now = ledger_now(connection)
+    accepted = sweeps.accept(connection, cluster, who(), now)
+    typer.echo(f"{accepted} findings accepted", err=True)
+    for brake in brakes.read_brakes(connection, cluster):
+        if brake.pulled_by == "sweep":
+            cause = {"command": "verify --accept", "by": who()}
+            brakes.release(connection, cluster, brake.scope, who(), now, cause)
+            typer.echo(f"{brake.scope} goes on", err=True)
+
+
 @app.command("rebuild", epilog="Example: [bold]eni-ledger rebuild --check[/bold]")
 def rebuild_(
     only_check: Annotated[bool, typer.Option("--check", help="compare, change nothing")] = False,
@@ -167,11 +180,18 @@ def rebuild_(
     typer.echo(f"{rebuilt} allocations rebuilt; {len(differences)} rows had differed")
 
 
-@app.command(epilog="Example: [bold]eni-ledger verify[/bold]")
-def verify(as_json: Json = False) -> None:
-    """Look for what a person should see: state that differs, open calls, brakes, parked work."""
+@app.command(epilog="Example: [bold]eni-ledger verify[/bold], then [bold]--accept[/bold]")
+def verify(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="what stands was looked at and may stay as it is")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look for what a person should see: drift, state that differs, open calls, brakes, parked work."""
     settings = ledger_settings()
     with opened(settings) as connection:
+        if accept:
+            _accept(connection, settings.cluster_id)
         found = health.findings(connection, settings.cluster_id)
     if as_json:
         print_json(found)

@@ -20,7 +20,7 @@ from consumers.runtime import metrics
 from ledger.rules import entries as e
 from ledger.rules.allocation import VSWITCH_FULL, Allocation, Intent
 from ledger.rules.planning import Call
-from ledger.store import brakes, work
+from ledger.store import work
 from ledger.store.places import mark_vswitch_full
 from ledger.store.work import Claim
 
@@ -70,10 +70,9 @@ def carry_out(tools: Tools, held: Claim, intended: Intended) -> Pause | None:
 def _intend(tools: Tools, held: Claim, call: Call) -> Intended | Pause:
     a = call.allocation
     with tools.fenced(held, [a], busy=tools.call_budget) as fenced:
-        pulled = {brake.scope: brake for brake in brakes.read_brakes(fenced.connection, a.cluster)}
-        brake = pulled.get("all") or (pulled.get("destructive") if call.destructive else None)
-        if brake is not None:
-            return Pause(fenced.now + timedelta(seconds=5), f"paused: {brake.reason}", problem=True)
+        why = tools.stands_still(fenced.connection, a.cluster, destructive=call.destructive)
+        if why is not None:
+            return Pause(fenced.now + timedelta(seconds=5), why, problem=True)
         wait = work.take_permit(fenced.connection, tools.bucket(call.api), fenced.now)
         if wait:
             return Pause(fenced.now + timedelta(seconds=wait), f"the {call.api} budget")

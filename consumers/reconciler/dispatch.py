@@ -5,6 +5,7 @@ token and a time. `work_once` is one claim from beginning to end, in the caller'
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
@@ -12,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from consumers.reconciler.podnetworkings import work_on_podnetworking
 from consumers.reconciler.pods import Outcome, work_on_pod
+from consumers.reconciler.sweep import work_on_sweep
 from consumers.reconciler.tools import Tools
 from consumers.runtime import metrics
 from ledger.store import work
@@ -23,6 +25,13 @@ _log = structlog.get_logger(__name__)
 TURNS = metrics.counter("reconciler_turns", "pieces of work taken up", ("kind",))
 TURN_SECONDS = metrics.histogram("reconciler_turn_seconds", "one turn, cloud calls included")
 LOST = metrics.counter("reconciler_claims_lost", "claims that another worker took over")
+
+
+_TURNS: dict[str, Callable[[Tools, Claim], Outcome]] = {
+    "pod": work_on_pod,
+    "podnetworking": work_on_podnetworking,
+    "sweep": work_on_sweep,
+}
 
 
 def claim_due(tools: Tools, limit: int) -> list[Claim]:
@@ -43,8 +52,7 @@ def take_turn(tools: Tools, held: Claim) -> None:
     TURNS.labels(held.key.kind).inc()
     try:
         with TURN_SECONDS.time():
-            turn = work_on_pod if held.key.kind == "pod" else work_on_podnetworking
-            outcome = turn(tools, held)
+            outcome = _TURNS[held.key.kind](tools, held)
     except ClaimLost as lost:
         LOST.inc()
         _log.warning("another worker has taken over", work=str(lost))

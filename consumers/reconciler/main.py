@@ -28,6 +28,7 @@ from ledger.store.database import Database
 from ledger.store.feed import stamp
 from ledger.store.guard import check_clock, check_schema
 from ledger.store.places import WrongCluster, confirm_cluster
+from ledger.store.sweeps import begin_sweeping
 from ledger.store.work import CHANNEL
 
 _log = structlog.get_logger(__name__)
@@ -113,6 +114,7 @@ def _unsafe(tools: Tools) -> str | None:
             if why is not None:
                 return why
             confirm_cluster(connection, tools.settings.cluster_id, uid)
+            begin_sweeping(connection, tools.settings.cluster_id)
     except (KubeError, WrongCluster) as refused:
         return str(refused)
     except OperationalError as unavailable:

@@ -17,13 +17,14 @@ from consumers.contract.topics import entity_topic
 from consumers.kube.port import KubeError, PodAnswer
 from consumers.reconciler.tools import Fenced, Pause, StateMoved, Tools
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation
+from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.looks import NotYet, PodLook, judge_absence, judge_release
 from ledger.rules.nodes import NodeFacts
 from ledger.rules.placing import carrier_on, place_for
 from ledger.rules.planning import LookAtPod, Surroundings
 from ledger.rules.pods import PodFacts
 from ledger.store import brakes, inputs, work
+from ledger.store.book import read_pod
 from ledger.store.brakes import BreakerLimit
 from ledger.store.deciding import decide
 from ledger.store.inputs import ObjectKey
@@ -41,6 +42,7 @@ def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings)
         tools.keep(connection, held, tools.kube_budget)
     try:
         answer = tools.kube.look_at_pod(first.namespace, first.pod)
+        standing = _standing_podeni(tools, step.allocations)
     except KubeError as failed:
         until = tools.backoff(held.attempt, tools.now(), cap_s=10)
         return Pause(until, f"the live look failed: {failed}", problem=True)
@@ -55,6 +57,8 @@ def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings)
         if inputs.lock_observation(connection, _key(first)) == heard:
             _believe(connection, first, answer, cause)
         fenced = tools.fence(connection, held, step.allocations)
+        if standing is not None:
+            _withdraw(fenced, step.allocations, standing, cause)
         pause = _judge(tools, fenced, step, answer, about, cause)
     tools.wake_waiting(fenced)
     return pause
@@ -161,6 +165,29 @@ def _believe(
     )
 
 
+def _standing_podeni(tools: Tools, allocations: Sequence[Allocation]) -> str | None:
+    """The uid of the PodENI that was reported as deleted by a user and stands; None otherwise.
+
+    What was heard of a PodENI is hearsay like anything else, and would end a reservation (P3, P11).
+    """
+    said = [a for a in allocations if a.podeni_deleted_by_report]
+    if not said:
+        return None
+    live = tools.kube.get_podeni(said[0].namespace, said[0].pod)
+    if live is None or live["metadata"].get("deletionTimestamp"):
+        return None
+    uid: str = live["metadata"]["uid"]
+    return uid
+
+
+def _withdraw(
+    fenced: Fenced, allocations: Sequence[Allocation], uid: str, cause: dict[str, Any]
+) -> None:
+    for a in allocations:
+        if a.podeni_deleted_by_report and a.podeni_uid == uid:
+            fenced.record(a, [e.ReleaseWithdrawn(podeni_uid=uid)], {**cause, "look": "podeni"})
+
+
 def _release(
     tools: Tools,
     fenced: Fenced,
@@ -172,15 +199,18 @@ def _release(
     topic = entity_topic("pod", tools.settings.kafka.topic_prefix)
     watermark = inputs.watermark_of(fenced.connection, topic, first.cluster)
     states = [fenced.states[a.id] for a in allocations]
-    judged = judge_release(states, look, watermark, fenced.now)
+    others = read_pod(fenced.connection, first.cluster, first.namespace, first.pod)
+    served = {a.pod_uid for a in others if a.phase in (Phase.WANTED, Phase.BOUND)}
+    judged = judge_release(states, look, watermark, served, fenced.now)
     if isinstance(judged, NotYet):
         _decide_again(tools, fenced, first)
         return Pause(fenced.now + timedelta(seconds=1), judged.why)
     forbidden = _forbidden(tools, fenced, len(judged))
     if forbidden is not None:
         return forbidden
-    for a, entry in zip(allocations, judged, strict=True):
+    for a, entry in judged:
         fenced.record(a, [entry], {**cause, "watermark": watermark})
+    _decide_again(tools, fenced, first)
     return None
 
 
@@ -188,6 +218,9 @@ def _forbidden(tools: Tools, fenced: Fenced, decisions: int) -> Pause | None:
     """The brake that forbids this many destructive decisions now, pulled just now or before."""
     limit = tools.settings.reconciler.breaker
     cluster = next(iter(fenced.states.values())).cluster
+    why = tools.stands_still(fenced.connection, cluster, destructive=True)
+    if why is not None:
+        return Pause(fenced.now + timedelta(seconds=5), why, problem=True)
     brake = brakes.check_breaker(
         fenced.connection,
         cluster,

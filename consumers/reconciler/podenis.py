@@ -15,7 +15,6 @@ from consumers.runtime import metrics
 from ledger.rules import entries as e
 from ledger.rules.planning import WritePodEni
 from ledger.rules.podeni import ForeignPodEni, Write, next_write
-from ledger.store.brakes import read_brakes
 from ledger.store.work import Claim
 
 _log = structlog.get_logger(__name__)
@@ -53,11 +52,8 @@ def _may_write(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
     destructive = step.phase not in ("Initial", "Bind")
     with tools.database.transaction() as connection:
         now = tools.keep(connection, held, 2 * tools.kube_budget)
-        brakes = read_brakes(connection, held.key.cluster)
-    for brake in brakes:
-        if brake.scope == "all" or destructive:
-            return Pause(now + timedelta(seconds=5), f"paused: {brake.reason}", problem=True)
-    return None
+        why = tools.stands_still(connection, held.key.cluster, destructive=destructive)
+    return Pause(now + timedelta(seconds=5), why, problem=True) if why is not None else None
 
 
 def _write(tools: Tools, held: Claim, step: WritePodEni) -> str:

@@ -17,8 +17,13 @@ from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Entry
 from ledger.rules.instance_types import carrier_of
 from ledger.store.book import Story, lock_allocations, record
+from ledger.store.brakes import read_brakes
 from ledger.store.database import Database, ledger_now
+from ledger.store.sweeps import last_sweep
 from ledger.store.work import Bucket, Claim, hold_on, signal_unplaced, take_permit
+
+#: Nothing destructive is decided on a comparison of cloud and ledger older than this.
+SWEEP_TOO_OLD = timedelta(minutes=10)
 
 #: Beyond the client's own time-outs a call may still be on its way in the cloud for this long.
 CALL_MARGIN = timedelta(seconds=5)
@@ -107,6 +112,24 @@ class Tools:
         if not wait:
             return None
         return Pause(now + timedelta(seconds=wait), f"the {api} budget", code="Throttled")
+
+    def stands_still(
+        self, connection: Connection, cluster: str, *, destructive: bool
+    ) -> str | None:
+        """Why nothing (or nothing destructive) may be done now; None when it may.
+
+        Nothing is taken away on an old picture either: cloud, PodENIs and ledger must have been
+        compared whole not long ago, which a ledger restored to yesterday can't claim (P11).
+        """
+        for brake in read_brakes(connection, cluster):
+            if brake.scope == "all" or destructive:
+                return f"paused: {brake.reason}"
+        if not destructive:
+            return None
+        swept = last_sweep(connection, cluster)
+        if swept is None or ledger_now(connection) - swept > SWEEP_TOO_OLD:
+            return f"paused: cloud and ledger were last compared {swept or 'never'}: a sweep is due"
+        return None
 
     def backoff(self, attempt: int, now: datetime, cap_s: float = 60.0) -> datetime:
         """When to try again after the nth failure: doubling from a second, with jitter, capped."""

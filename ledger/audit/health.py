@@ -31,6 +31,10 @@ _WAITING = """
 SELECT kind || ' ' || CASE WHEN namespace = '' THEN name ELSE namespace || '/' || name END, waiting_for
 FROM ledger.work WHERE cluster = %(cluster)s AND attempt > 3 ORDER BY 1
 """
+_DRIFT = """
+SELECT kind || ' ' || eni, detail FROM ledger.quarantine
+WHERE cluster = %(cluster)s AND accepted_at IS NULL ORDER BY eni
+"""
 _BRAKES = "SELECT scope, reason FROM ledger.brake WHERE cluster = %(cluster)s ORDER BY scope"
 _LETTERS = "SELECT count(*) FROM ledger.dead_letter WHERE redriven_at IS NULL"
 
@@ -53,6 +57,9 @@ def findings(connection: Connection, cluster: str) -> list[Finding]:
     for scope, reason in connection.exec_driver_sql(_BRAKES, bound):
         step = f"look at the cause, then `eni-ledger resume {scope}`"
         found.append(Finding("a brake is pulled", scope, reason, step))
+    for subject, detail in connection.exec_driver_sql(_DRIFT, bound):
+        step = "look at it in the cloud; what may stay as it is: `eni-ledger verify --accept`"
+        found.append(Finding("cloud and ledger disagree", subject, detail, step))
     for pod, reason in connection.exec_driver_sql(_PARKED, bound):
         found.append(Finding("parked", pod, reason, "do what it says; a new event unparks it"))
     for subject, reason in connection.exec_driver_sql(_WAITING, bound):

@@ -4,7 +4,7 @@ The only rules from which anything destructive follows (P2, P3, P11). Each takes
 made at the API server itself, after the question was asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -81,26 +81,46 @@ def release_is_due(a: Allocation, now: datetime) -> bool:
 
 
 def judge_release(
-    reserved: Sequence[Allocation], look: PodLook, watermark: int | None, now: datetime
-) -> tuple[Entry, ...] | NotYet:
-    """Whether reservations whose time has come may end: one entry for each, or why not.
+    due: Sequence[Allocation],
+    look: PodLook,
+    watermark: int | None,
+    served: Collection[str],
+    now: datetime,
+) -> tuple[tuple[Allocation, Entry], ...] | NotYet:
+    """Which of these reservations, whose time has come, may end; why not, where none may.
 
     `watermark` is the resourceVersion up to which every Pod event has been taken in, or None where
-    no producer sends watermarks: then the live look alone decides (P2).
+    no producer sends watermarks: then the live look alone decides (P2). `served` are the Pods of
+    this name that hold other interfaces: they did not ask for these.
     """
-    if look.running_uid is not None:
-        return NotYet("a Pod of this name exists: its event will claim the reservation")
-    if watermark is not None and watermark < look.resource_version:
-        return NotYet("Pod events up to the look have not all been taken in")
-    entries: list[Entry] = []
-    for a in reserved:
-        if not release_is_due(a, now):
-            return NotYet("the reservation was extended")
-        if a.release_requested is not None:
-            entries.append(e.ReleaseDecided(why="requested", note=a.release_requested))
+    found: list[tuple[Allocation, Entry]] = []
+    waits: list[NotYet] = []
+    for a in due:
+        why = _kept(a, look, watermark, served, now)
+        if why is not None:
+            waits.append(NotYet(why))
+        elif a.release_requested is not None:
+            found.append((a, e.ReleaseDecided(why="requested", note=a.release_requested)))
         else:
-            entries.append(e.ReleaseDecided(why="ttl", note=f"due {a.ttl_due}"))
-    return tuple(entries)
+            found.append((a, e.ReleaseDecided(why="ttl", note=f"due {a.ttl_due}")))
+    return tuple(found) if found or not waits else waits[0]
+
+
+def _kept(
+    a: Allocation, look: PodLook, watermark: int | None, served: Collection[str], now: datetime
+) -> str | None:
+    """Why a reservation can't end now."""
+    if not release_is_due(a, now):
+        return "the reservation was extended"
+    if look.running_uid == a.pod_uid:
+        return "the Pod that was found gone is there"
+    if a.release_requested is not None:
+        return None  # it is off its Pod: who asks for it back gets a fresh one
+    if look.running_uid is not None and look.running_uid not in served:
+        return "a Pod of this name exists: its event will claim the reservation"
+    if watermark is not None and watermark < look.resource_version:
+        return "Pod events up to the look have not all been taken in"
+    return None
 
 
 def restart_ttl(a: Allocation, gap: str, now: datetime) -> e.TtlRestarted | None:

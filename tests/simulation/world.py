@@ -29,6 +29,7 @@ from deploy.local.kubernetes.sources import Sources
 from ledger.rules.allocation import Allocation
 from ledger.store.inputs import begin_offset
 from ledger.store.rebuild import check
+from ledger.store.sweeps import begin_sweeping
 from tests.simulation.doors import process_tools
 from tests.simulation.ground import START, Ground
 
@@ -270,6 +271,8 @@ class SimulatedWorld:
         }
         for entity, path in paths.items():
             self._watches[entity] = self.kube.watch_since(path, {"resourceVersion": "0"})
+        with self.database.transaction() as connection:
+            begin_sweeping(connection, CLUSTER)
 
 
 def fixed(release_after: str | None = None, strategy: str = "TTL", **more: Any) -> dict[str, Any]:

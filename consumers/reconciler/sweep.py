@@ -1,0 +1,144 @@
+"""One sweep: compare cloud, PodENIs and ledger whole, and do what needs no question (P4).
+
+A leak is deleted only if its intent is in this ledger and closed, no PodENI names it, nothing uses
+it, and two looks agree. An ENI whose intent this ledger never wrote is never touched: it says that
+the ledger was restored to an earlier moment, is empty, or that another one uses this cluster id.
+Then the destructive brake is pulled, once, until a person has accepted what stands.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from consumers.cloud.port import Answer, CloudError, Eni, EniQuery
+from consumers.kube.port import KubeError
+from consumers.reconciler.calls import CLUSTER_TAG, CREATOR, CREATOR_TAG, INTENT_TAG
+from consumers.reconciler.eni_looks import DESCRIBE, describe
+from consumers.reconciler.pods import Outcome
+from consumers.reconciler.tools import Pause, Tools
+from consumers.runtime import metrics
+from ledger.rules import entries as e
+from ledger.rules.allocation import Allocation
+from ledger.rules.drift import Finding, SeenEni, judge_drift
+from ledger.store import brakes, sweeps, work
+from ledger.store.book import Story, append_remark, lock_allocations, record
+from ledger.store.database import ledger_now
+from ledger.store.work import Claim, WorkKey
+
+_log = structlog.get_logger(__name__)
+
+SWEEP_EVERY = timedelta(seconds=60)
+#: A sweep's share of the Describe budget; with more pages than fit, the period grows.
+DESCRIBE_SHARE = 0.4
+
+QUARANTINED = metrics.gauge(
+    "quarantined_enis", "ENIs about which cloud and ledger disagree", ("kind",)
+)
+PERIOD = metrics.gauge("sweep_period_seconds", "time between two sweeps")
+
+
+def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
+    """One sweep, to its end; due again after its period."""
+    cluster = held.key.cluster
+    answer = describe(tools, held, EniQuery(tags={CLUSTER_TAG: cluster, CREATOR_TAG: CREATOR}))
+    if isinstance(answer, Pause):
+        return Outcome(answer.until, answer.why, problem=answer.problem)
+    try:
+        shown = {
+            item["eni"]["id"]
+            for podeni in tools.kube.list_podenis()
+            for item in podeni.get("spec", {}).get("allocations", [])
+            if item.get("eni", {}).get("id")
+        }
+    except KubeError as failed:
+        return Outcome(tools.backoff(held.attempt, tools.now()), str(failed), problem=True)
+    findings, live = _compare(tools, held, answer, shown)
+    for finding in findings:
+        if finding.settled and finding.kind == "leak":
+            _release_leak(tools, held, finding)
+        elif finding.settled and finding.kind == "missing":
+            _record_missing(tools, live[finding.eni], answer.request_id)
+    period = _period(tools, answer.calls)
+    PERIOD.set(period.total_seconds())
+    return Outcome(tools.now() + period)
+
+
+def _compare(
+    tools: Tools, held: Claim, answer: Answer[tuple[Eni, ...]], shown: set[str]
+) -> tuple[list[Finding], dict[str, Allocation]]:
+    """Judge one look, keep what it found, and pull the brake where the ledger is behind."""
+    cluster = held.key.cluster
+    seen = [SeenEni(eni.id, eni.status, eni.tags.get(INTENT_TAG, "")) for eni in answer.value]
+    with tools.database.transaction() as connection:
+        tools.keep(connection, held, tools.call_budget)
+        live = sweeps.live_by_eni(connection, cluster)
+        closed = sweeps.closed_intents(connection, cluster, [eni.intent for eni in seen])
+        now = ledger_now(connection)
+        known = sweeps.suspicions(connection, cluster)
+        findings = judge_drift(seen, closed, live, shown, known, now)
+        sweeps.keep_findings(connection, cluster, findings, answer.calls, len(seen), now)
+        fresh = [
+            each.eni
+            for each in sweeps.quarantined(connection, cluster)
+            if each.kind == "unknown-intent" and each.accepted_at is None
+        ]
+        if fresh:
+            reason = (
+                f"{len(fresh)} ENIs carry intents that this ledger never wrote ({', '.join(fresh[:3])}"
+                f"{', …' if len(fresh) > 3 else ''}): it was restored, is empty, or shares its cluster "
+                "id; look at `eni-ledger verify`, then `eni-ledger verify --accept`"
+            )
+            cause = {"sweep": answer.request_id}
+            if brakes.pull(connection, cluster, "destructive", "sweep", reason, now, cause):
+                _log.error("destructive decisions stand still", cause=reason)
+    for kind in ("unknown-intent", "leak", "leak-in-use", "missing"):
+        QUARANTINED.labels(kind).set(sum(finding.kind == kind for finding in findings))
+    return findings, live
+
+
+def _release_leak(tools: Tools, held: Claim, finding: Finding) -> None:
+    """Delete one ENI that nobody knows, intent first."""
+    cluster = held.key.cluster
+    cause = {"sweep": finding.detail}
+    told = {"eni": finding.eni, "detail": finding.detail}
+    if tools.permit("DeleteNetworkInterface", held) is not None:
+        return  # the next sweep finds it again
+    with tools.database.transaction() as connection:
+        now = ledger_now(connection)
+        if tools.stands_still(connection, cluster, destructive=True) is not None:
+            return
+        if finding.eni in sweeps.live_by_eni(connection, cluster):
+            return
+        append_remark(connection, cluster, "leak-release-intended", told, cause, now)
+    try:
+        answer = tools.cloud.delete_eni(finding.eni)
+    except CloudError as failed:
+        _log.warning(
+            "a leaked ENI could not be deleted: the next sweep tries again", cause=str(failed)
+        )
+        return
+    _log.warning("a leaked ENI was deleted", eni=finding.eni, detail=finding.detail)
+    with tools.database.transaction() as connection:
+        told["request_id"] = answer.request_id
+        append_remark(connection, cluster, "leak-released", told, cause, ledger_now(connection))
+
+
+def _record_missing(tools: Tools, a: Allocation, request_id: str) -> None:
+    """An ENI went behind our back: its addresses are free, and the book says so."""
+    with tools.database.transaction() as connection:
+        locked = lock_allocations(connection, [a.id]).get(a.id)
+        if locked is None or locked.version != a.version:
+            return
+        now = ledger_now(connection)
+        story = Story(a.id, locked, (e.EniGone(expected=False),), {"sweep": request_id})
+        record(connection, [story], now)
+        work.signal(connection, [WorkKey(a.cluster, "pod", a.namespace, a.pod)], now)
+    address = a.address.ipv4 if a.address else ""
+    _log.error("an ENI is gone behind our back", pod=f"{a.namespace}/{a.pod}", ip=address)
+
+
+def _period(tools: Tools, pages: int) -> timedelta:
+    """A minute, or as long as the pages take within our share of the Describe budget."""
+    bucket = tools.bucket(DESCRIBE)
+    needed = pages / (bucket.per_second * DESCRIBE_SHARE)
+    return max(SWEEP_EVERY, timedelta(seconds=needed))
