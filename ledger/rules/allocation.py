@@ -113,6 +113,11 @@ class Allocation(_Model):
         return self.phase in SERVING
 
     @property
+    def podeni_deleted_by_report(self) -> bool:
+        """Whether its release rests on the report that a user deleted its PodENI."""
+        return (self.release_requested or "").startswith("podeni-deleted ")
+
+    @property
     def stale_attachment(self) -> bool:
         """Attached for an earlier Pod than the one it serves now."""
         return self.attachment is not None and self.attachment.pod_uid != self.pod_uid
@@ -259,6 +264,12 @@ def _placed(state: Allocation, entry: e.Placed, at: datetime) -> Changes:
 def _release_requested(state: Allocation, entry: e.ReleaseRequested, at: datetime) -> Changes:
     _must(state.serving, state, entry)
     return {"release_requested": f"{entry.how} by {entry.by}: {entry.reason}"}
+
+
+@_on(e.ReleaseWithdrawn)
+def _release_withdrawn(state: Allocation, entry: e.ReleaseWithdrawn, at: datetime) -> Changes:
+    _must(state.serving and state.podeni_deleted_by_report, state, entry)
+    return {"release_requested": None}
 
 
 @_on(e.ReleaseDecided)

@@ -139,6 +139,13 @@ class ReleaseRequested(_Model):
     reason: str
 
 
+class ReleaseWithdrawn(_Model):
+    """The live look found the PodENI standing: nobody deleted it, the report was wrong."""
+
+    kind: Literal["release-withdrawn"] = "release-withdrawn"
+    podeni_uid: str
+
+
 class ReleaseDecided(_Model):
     """The address goes back: from here it serves no Pod of this name any more."""
 
@@ -282,6 +289,7 @@ Entry = Annotated[
     | AbsenceConfirmed
     | TtlRestarted
     | ReleaseRequested
+    | ReleaseWithdrawn
     | ReleaseDecided
     | Placed
     | CallIntended

@@ -118,6 +118,7 @@ def _wants_network(seen: SeenPod) -> bool:
         and seen.running_uid is not None
         and pod.wants_pod_eni
         and not pod.ignored
+        and not pod.deleting  # its sandbox is never started any more
         and bool(pod.node_name)
     )
 
@@ -150,29 +151,33 @@ def _requests(
     allocations: Sequence[Allocation],
     new_id: Callable[[], UUID],
 ) -> list[Decision]:
-    """A claim on each reservation the Pod finds under its name, a request for each other interface."""
+    """A claim on each reservation the Pod finds under its name, a request for each other interface.
+
+    A reservation that the Pod no longer asks for is kept as long as it was promised (P2, P3).
+    """
     assert seen.pod is not None
     node = seen.pod.node_name
     serving = {a.interface: a for a in allocations if a.serving}
-    if any(a.phase in (Phase.WANTED, Phase.BOUND) for a in serving.values()) and any(
-        a.pod_uid != seen.uid for a in serving.values() if a.phase in (Phase.WANTED, Phase.BOUND)
-    ):
-        return []  # an earlier holder has yet to be found gone; decided again when it is
+    if any(a.phase in (Phase.WANTED, Phase.BOUND) for a in serving.values()):
+        # This Pod has what it asked for when it was first seen (later changes of its annotation reach
+        # no Pod that exists), or an earlier holder has yet to be found gone: decided again when it is.
+        return []
+    held = [serving[network.interface] for network in networks if network.interface in serving]
+    if any(a.release_requested is not None and a.phase in _AWAY for a in held):
+        return []  # they are on their way out, perhaps with their PodENI; decided again when they are
     retention = retention_of(networks)
     found = []
     for network in networks:
-        held = serving.pop(network.interface, None)
-        if held is None:
-            request = _request(seen, node, network, retention)
-            found.append(Decision(new_id(), request))
-        elif held.phase in (Phase.LEAVING, Phase.RESERVED):
-            found.append(Decision(held.id, e.Claimed(pod_uid=seen.uid, node=node)))
-    for held in serving.values():
-        if held.phase in (Phase.LEAVING, Phase.RESERVED) and held.release_requested is None:
-            reason = f"the re-created Pod no longer asks for interface {held.interface}"
-            request_release = e.ReleaseRequested(how="command", by="eni-ledger", reason=reason)
-            found.append(Decision(held.id, request_release))
+        reservation = serving.get(network.interface)
+        if reservation is None:
+            found.append(Decision(new_id(), _request(seen, node, network, retention)))
+        elif reservation.phase in _AWAY:
+            found.append(Decision(reservation.id, e.Claimed(pod_uid=seen.uid, node=node)))
     return found
+
+
+# Reservations, whether or not their ENI is off yet.
+_AWAY = (Phase.LEAVING, Phase.RESERVED)
 
 
 def _request(
