@@ -27,7 +27,10 @@ from consumers.kube.port import (
     PodAnswer,
 )
 from consumers.kube.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
     EVENTS,
+    LEASES,
     NAMESPACES,
     NODES,
     PODENIS,
@@ -109,6 +112,18 @@ class LightkubeAdapter:
     def get_node(self, name: str) -> KubeObject | None:
         """See Kube.get_node."""
         return self._look(NODES, name)
+
+    def get_deployment(self, namespace: str, name: str) -> KubeObject | None:
+        """See Kube.get_deployment."""
+        return self._look(DEPLOYMENTS, name, namespace)
+
+    def get_lease(self, namespace: str, name: str) -> KubeObject | None:
+        """See Kube.get_lease."""
+        return self._look(LEASES, name, namespace)
+
+    def get_config_map(self, namespace: str, name: str) -> KubeObject | None:
+        """See Kube.get_config_map."""
+        return self._look(CONFIG_MAPS, name, namespace)
 
     def list_podenis(self) -> Iterator[KubeObject]:
         """See Kube.list_podenis."""

@@ -185,6 +185,18 @@ class Kube(Protocol):
         """A live look at a core Node; None: not there."""
         ...
 
+    def get_deployment(self, namespace: str, name: str) -> KubeObject | None:
+        """A live look at an apps/v1 Deployment; None: not there."""
+        ...
+
+    def get_lease(self, namespace: str, name: str) -> KubeObject | None:
+        """A live look at a coordination.k8s.io/v1 Lease; None: not there."""
+        ...
+
+    def get_config_map(self, namespace: str, name: str) -> KubeObject | None:
+        """A live look at a ConfigMap; None: not there."""
+        ...
+
     def publish_event(self, note: EventNote) -> None:
         """Tell users, best effort: a failure is logged and never raised."""
         ...

@@ -50,6 +50,9 @@ NODES: Final = Resource("", "v1", "nodes", namespaced=False)
 NAMESPACES: Final = Resource("", "v1", "namespaces", namespaced=False)
 PODNETWORKINGS: Final = Resource(GROUP, VERSION, "podnetworkings", namespaced=False)
 PODENIS: Final = Resource(GROUP, VERSION, "podenis", namespaced=True)
+DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", namespaced=True)
+LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", namespaced=True)
+CONFIG_MAPS: Final = Resource("", "v1", "configmaps", namespaced=True)
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", namespaced=True)
 ENI_CONFIG_MAP: Final = Resource(
     "",

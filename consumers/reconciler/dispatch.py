@@ -101,6 +101,13 @@ class Dispatcher:
         self._stopping = False
         self._busy = 0
         self.unavailable: str | None = None
+        self.held_back: str | None = None
+
+    def hold_back(self, why: str | None) -> None:
+        """Take up nothing while there is a reason not to; None lets it go on."""
+        self.held_back = why
+        if why is None:
+            self.wake()
 
     def wake(self) -> None:
         """Something became due: look now. Safe from any thread."""
@@ -118,6 +125,9 @@ class Dispatcher:
         """Claim and hand out until stopped. An unavailable database is waited for."""
         with ThreadPoolExecutor(self._limit, thread_name_prefix="turn") as pool:
             while not self._stopping:
+                if self.held_back is not None:
+                    self._sleep(self.POLL_S)
+                    continue
                 try:
                     claims = claim_due(self._tools, self._limit - self._busy)
                     self.unavailable = None

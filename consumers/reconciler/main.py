@@ -9,6 +9,7 @@ import contextlib
 import random
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import psycopg
@@ -20,6 +21,7 @@ from consumers.cloud.settings import CloudSettings, DefaultChain, StaticKey, Tok
 from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
+from consumers.reconciler.incumbent import why_not_master
 from consumers.reconciler.tools import Tools
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
@@ -35,6 +37,7 @@ _log = structlog.get_logger(__name__)
 
 _GUARD_AGAIN_S = 5.0
 _FEED_EVERY_S = 0.5
+_MASTER_EVERY_S = 5.0
 
 
 class SettingMissing(OperatorError):  # noqa: N818 - names what was found
@@ -124,13 +127,19 @@ def _unsafe(tools: Tools) -> str | None:
 
 async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     dispatcher = Dispatcher(tools)
+    dispatcher.hold_back("whether the incumbent runs has not been looked at yet")
     running = asyncio.create_task(asyncio.to_thread(dispatcher.run))
     listening = threading.Thread(
         target=_listen, args=(tools.database.dsn, dispatcher.wake, stop), daemon=True
     )
     listening.start()
-    health.ready("work", True)
+    look_at = 0.0
     while not stop.is_set():
+        if asyncio.get_running_loop().time() >= look_at:
+            master = await asyncio.to_thread(why_not_master, tools.kube, datetime.now(UTC))
+            dispatcher.hold_back(master)
+            health.ready("work", master is None, master or "")
+            look_at = asyncio.get_running_loop().time() + _MASTER_EVERY_S
         await asyncio.to_thread(_stamp, tools)
         why = dispatcher.unavailable
         health.ready("postgres", why is None, why or "")

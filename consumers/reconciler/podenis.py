@@ -64,7 +64,14 @@ def _write(tools: Tools, held: Claim, step: WritePodEni) -> str:
     uid = ""
     for _ in range(_WRITES_MAX):
         uid = live["metadata"]["uid"] if live else uid
-        write = next_write(live, step.phase, step.allocations, tools.now())
+        write = next_write(
+            live,
+            step.phase,
+            step.allocations,
+            tools.now(),
+            beside=step.beside,
+            carry_default_route=tools.settings.policy.carry_default_route,
+        )
         if write is None:
             return uid
         WRITES.labels(write.verb).inc()
