@@ -24,6 +24,8 @@ from tests.simulation.ground import Ground, Reach
 Send = Callable[[str, Mapping[str, object], str], Body]
 #: (send, api, parameters, subject): makes the call, or does something else with it.
 CloudCall = Callable[[Send, str, Mapping[str, object], str], Body]
+Serve = Callable[[httpx2.Request], httpx2.Response]
+KubeCall = Callable[[Serve, httpx2.Request], httpx2.Response]
 
 
 def process_tools(
@@ -37,10 +39,11 @@ def process_tools(
     dice: random.Random,
     wait: Callable[[float], None] = lambda _seconds: None,
     cloud_call: CloudCall = lambda send, api, parameters, subject: send(api, parameters, subject),
+    kube_call: KubeCall = lambda serve, request: serve(request),
 ) -> Tools:
     """What one reconciler works with. `wait` passes the time that a silent cloud takes."""
     client = httpx2.Client(
-        transport=_KubeBoundary(CoreTransport(kube), reach), base_url="http://kube"
+        transport=_KubeBoundary(CoreTransport(kube), reach, kube_call), base_url="http://kube"
     )
     numbers = itertools.count(1)
     port = simulated_cloud(cloud, now=now, wait=wait)
@@ -67,14 +70,15 @@ def process_tools(
 class _KubeBoundary(httpx2.BaseTransport):
     """Names each Kubernetes call as a boundary, before and after it takes effect."""
 
-    def __init__(self, inner: httpx2.BaseTransport, reach: Reach) -> None:
+    def __init__(self, inner: httpx2.BaseTransport, reach: Reach, call: KubeCall) -> None:
         self._inner = inner
         self._reach = reach
+        self._call = call
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         what = request.url.path.rsplit("/", 1)[-1]
         kind = "status" if what == "status" else "object"
         self._reach(f"before {request.method} {kind}")
-        response = self._inner.handle_request(request)
+        response = self._call(self._inner.handle_request, request)
         self._reach(f"after {request.method} {kind}")
         return response
