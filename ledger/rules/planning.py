@@ -341,6 +341,9 @@ def _bring_up(a: Allocation, about: Surroundings) -> Step | None:
         return Wait(None, about.node, problem=True)
     if about.node is None:
         return Wait(None, f"node {a.node} has not been seen yet", problem=True)
+    if about.node.ignored:
+        # Its Pods are not ours to serve (reference §5.3a): no problem, and no event.
+        return Wait(None, f"node {a.node} is left alone: it is labelled so, or a virtual kubelet")
     if a.place is None or outdated(a.place, about.node):
         # On a replaced node: off the instance that is no more, then the new one's facts.
         return _place(a, about.node, about) if a.attachment is None else _take_off(a, about)

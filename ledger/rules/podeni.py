@@ -47,9 +47,9 @@ def next_write(
     if live is None:
         return Write("create", _new(allocations)) if phase in ("Initial", "Bind") else None
     _refuse_foreign(live, allocations)
-    if live["metadata"].get("deletionTimestamp") and phase in ("Initial", "Bind"):
-        raise ForeignPodEni("the PodENI is being deleted; it has to be gone before it is made anew")
     if phase in ("Initial", "Bind"):
+        if live["metadata"].get("deletionTimestamp"):
+            return _let_go(live, allocations[0].pod_uid)
         return _towards_bind(live, phase, allocations, now)
     return _towards_unbound(live, phase, allocations, now)
 
@@ -95,6 +95,24 @@ def _towards_gone(live: Object | None, allocations: Sequence[Allocation]) -> Wri
         return None
     if not live["metadata"].get("deletionTimestamp"):
         return Write("delete", live)
+    return _without_finalizers(live)
+
+
+def _let_go(live: Object, pod_uid: str) -> Write:
+    """A user deleted the PodENI while its Pod is being served: it goes, and is made anew."""
+    _refuse_bound_for_another(live, pod_uid)
+    write = _without_finalizers(live)
+    if write is None:
+        others = ", ".join(live["metadata"].get("finalizers", []))
+        raise ForeignPodEni(
+            f"PodENI {live['metadata'].get('namespace')}/{live['metadata'].get('name')} is being "
+            f"deleted and waits for the finalizers {others}: it is made anew once it is gone"
+        )
+    return write
+
+
+def _without_finalizers(live: Object) -> Write | None:
+    """The write that takes our finalizers off; None when they are."""
     finalizers = live["metadata"].get("finalizers", [])
     kept = [name for name in finalizers if name not in (FINALIZER, DOCUMENT_FINALIZER)]
     if kept == finalizers:
