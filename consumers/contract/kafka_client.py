@@ -6,6 +6,7 @@ work (design: "Kafka"), and every reader drops duplicates anyway. Keys go throug
 aiokafka's default.
 """
 
+import asyncio
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -89,6 +90,21 @@ def consumer_options(
         options["session_timeout_ms"] = settings.session_timeout_ms
         options["heartbeat_interval_ms"] = max(500, settings.session_timeout_ms // 4)
     return options
+
+
+async def stop_consumer(consumer: Any) -> None:
+    """AIOKafkaConsumer.stop, also where the broker is gone.
+
+    aiokafka 0.14 then hands the cancellation of its own waiting fetch on to whoever stops it, who
+    would end as if cancelled, and leaves its connections open.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        ours = asyncio.current_task()
+        if ours is not None and ours.cancelling():
+            raise
+        await consumer._client.close()
 
 
 async def ensure_topics(

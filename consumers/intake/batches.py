@@ -100,14 +100,15 @@ def moves(records: Iterable[Record], expected: dict[tuple[str, int], int]) -> li
 def event_id(record: Record) -> str:
     """What tells this record from another at the same offset of a log made anew, at no parsing.
 
-    Its `ce_id`, or a digest where it has none in its headers.
+    The same event may well be at the same offset of both, in a list; it was sent at another time.
     """
     for name, value in record.headers:
         if name.lower() == "ce_id" and value:
-            return value.decode("utf-8", "replace").replace("\x00", "")[:256]
-    parts = (record.key or b"", record.value or b"", str(record.timestamp_ms).encode())
+            text = value.decode("utf-8", "replace").replace("\x00", "")[:256]
+            return f"{text} of {record.timestamp_ms}"
+    parts = (record.key or b"", record.value or b"")
     digest = hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts))
-    return f"sha256:{digest.hexdigest()}"
+    return f"sha256:{digest.hexdigest()} of {record.timestamp_ms}"
 
 
 def cause_of(one: Read) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from consumers.contract.kafka_client import (
     consumer_options,
     ensure_topics,
     producer_options,
+    stop_consumer,
 )
 from consumers.contract.topics import entity_topics
 from consumers.intake.dead_letter_topics import publish_dead_letters
@@ -75,11 +76,11 @@ async def _serve(
                 settings.kafka, "eni-ledger-intake", group_id=settings.kafka.group_id
             )
         )
+        stack.push_async_callback(stop_consumer, consumer)
         await consumer.start()
-        stack.push_async_callback(consumer.stop)
         producer = AIOKafkaProducer(**_dead_letter_producer_options(settings))
-        await producer.start()
         stack.push_async_callback(producer.stop)
+        await producer.start()
         positions = Positions(database, settings.kafka)
         intake = Intake(settings, database, positions, health, uuid4, stop)
         consumer.subscribe(

@@ -9,7 +9,7 @@ which changes nothing that was known (P5).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumers.contract.events import Record
-from consumers.contract.kafka_client import consumer_options
+from consumers.contract.kafka_client import consumer_options, stop_consumer
 from consumers.intake.batches import event_id
 from consumers.runtime.settings import KafkaSettings
 from ledger.store import inputs
@@ -26,7 +26,7 @@ from ledger.store.database import Database
 _log = structlog.get_logger(__name__)
 
 #: How long to wait for the records that identify the logs.
-_PEEK_TIMEOUT_S = 5.0
+_PEEK_TIMEOUT_S = 3.0
 #: One record of each log is enough; a broker sends a whole batch at least, whatever is asked for.
 _PEEK_BYTES = 1024
 
@@ -63,9 +63,8 @@ class Positions:
         if not ordered:
             return
         beginnings = await consumer.beginning_offsets(ordered)
-        ends = await consumer.end_offsets(ordered)
         standing = await asyncio.to_thread(self._read, beginnings)
-        replaced = await self._replaced(standing, standing, beginnings, ends)
+        replaced = await self._replaced(standing, standing, beginnings)
         for partition, why in replaced.items():
             standing[partition] = await self._start_again(
                 partition, beginnings[partition], standing[partition].next, why
@@ -111,18 +110,15 @@ class Positions:
         where we had lost a partition to another consumer and are assigned it all the same."""
         assigned = set(consumer.assignment())
         self.give_up(set(self._at) - assigned)
-        standing = dict(self._at)
+        # Looked at together, before the first wait: a rebalance may change both meanwhile.
+        standing, proofs = dict(self._at), dict(self._proven)
         if standing:
             beginnings = await consumer.beginning_offsets(sorted(standing))
-            ends = await consumer.end_offsets(sorted(standing))
-            proofs = {tp: self._proven[tp] for tp in standing}
-            replaced = await self._replaced(standing, proofs, beginnings, ends)
+            replaced = await self._replaced(standing, proofs, beginnings)
             for partition, why in replaced.items():
                 first = beginnings[partition]
                 await self._start_again(partition, first, standing[partition].next, why)
-            self._proven.update(
-                {tp: at for tp, at in standing.items() if tp in self._at and tp not in replaced}
-            )
+            self._proven.update({tp: at for tp, at in standing.items() if tp in self._at})
             self.give_up(replaced)
         await self.take_over(consumer, assigned - set(self._at))
 
@@ -131,7 +127,6 @@ class Positions:
         standing: Mapping[TopicPartition, Standing],
         proofs: Mapping[TopicPartition, Standing],
         beginnings: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
     ) -> dict[TopicPartition, str]:
         """Which positions mean nothing on the log that is there now, and why.
 
@@ -141,33 +136,35 @@ class Positions:
         replaced: dict[TopicPartition, str] = {}
         before: dict[TopicPartition, int] = {}
         for partition, at in standing.items():
-            if at.next > ends[partition]:
-                replaced[partition] = f"the log ends at {ends[partition]}: it was made anew"
-            elif at.next < beginnings[partition]:
+            first, proof = beginnings[partition], proofs[partition]
+            if at.next < first:
                 replaced[partition] = (
-                    f"the log begins at {beginnings[partition]}: what was in between has passed "
-                    "its retention"
+                    f"the log begins at {first}: what was in between has passed its retention"
                 )
-            elif proofs[partition].last_event and proofs[partition].next > beginnings[partition]:
-                before[partition] = proofs[partition].next - 1
-        for partition, found in (await self._events_at(before)).items():
+            elif proof.last_event is not None and proof.next > first:
+                before[partition] = proof.next - 1
+        found = await self._events_at(before)
+        # Not asked first: the quick start's broker reports ends that are too low.
+        ends = await self._ends(set(before) - set(found))
+        for partition, offset in before.items():
             expected = proofs[partition].last_event
-            if found != expected:
+            if partition not in found and ends[partition] <= offset:
+                replaced[partition] = f"the log ends at {ends[partition]}: it was made anew"
+            elif partition in found and found[partition] != expected:
                 replaced[partition] = (
-                    f"offset {before[partition]} holds event {found}, not {expected}: "
+                    f"offset {offset} holds {found[partition] or 'nothing'}, not {expected}: "
                     "the log was made anew"
                 )
         return replaced
 
     async def _events_at(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, str]:
-        """The ids of the events at these offsets, of as many as can be had in time."""
+        """The ids of the events at these offsets ("": past the end), of those that answer in time."""
         found: dict[TopicPartition, str] = {}
         if not offsets:
             return found
-        options = consumer_options(self._settings, "eni-ledger-intake-peek")
-        reader = AIOKafkaConsumer(**options | {"max_partition_fetch_bytes": _PEEK_BYTES})
-        await reader.start()
+        reader = self._reader()
         try:
+            await reader.start()
             reader.assign(list(offsets))
             for partition, offset in offsets.items():
                 reader.seek(partition, offset)
@@ -175,14 +172,31 @@ class Positions:
                 while unread := set(offsets) - set(found):
                     polled = await reader.getmany(*unread, timeout_ms=500)
                     for partition, records in polled.items():
-                        # After compaction or an aborted transaction the next one comes instead.
-                        same = records[0].offset == offsets[partition]
-                        found[partition] = event_id(as_record(records[0])) if same else ""
+                        # Past the end the client goes back to the beginning. Of a record that was
+                        # compacted away, the next one speaks for it: it was in this log as well.
+                        offset, read = offsets[partition], records[0].offset
+                        found[partition] = event_id(as_record(records[0])) if read == offset else ""
         except TimeoutError:
-            _log.warning("the events before some positions can't be read", of=len(offsets))
+            unread = set(offsets) - set(found)
+            _log.warning("the events before some positions do not come", partitions=len(unread))
         finally:
-            await reader.stop()
-        return {partition: event for partition, event in found.items() if event}
+            await stop_consumer(reader)
+        return found
+
+    async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        reader = self._reader()
+        try:
+            await reader.start()
+            ends: dict[TopicPartition, int] = await reader.end_offsets(sorted(partitions))
+        finally:
+            await stop_consumer(reader)
+        return ends
+
+    def _reader(self) -> AIOKafkaConsumer:
+        options = consumer_options(self._settings, "eni-ledger-intake-peek")
+        return AIOKafkaConsumer(**options | {"max_partition_fetch_bytes": _PEEK_BYTES})
 
     def _read(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, Standing]:
         """Where the ledger stands; at the log's beginning in a partition new to it."""

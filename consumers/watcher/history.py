@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumers.contract.events import ContractError, Message, Record, decode
-from consumers.contract.kafka_client import consumer_options
+from consumers.contract.kafka_client import consumer_options, stop_consumer
 from consumers.runtime.settings import KafkaSettings
 from consumers.watcher.position import Place
 
@@ -61,7 +61,7 @@ async def read_last_place(settings: KafkaSettings, topic: str, cluster: str) -> 
     except (KafkaError, TimeoutError) as failure:
         raise HistoryError(f"the end of {topic} can't be read: {failure!r}") from failure
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
     raise HistoryError(f"the topic {topic} does not exist: create it (deploy/kafka)")
 
 

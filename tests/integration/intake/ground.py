@@ -230,14 +230,14 @@ def standing(dsn: str) -> Mapping[tuple[str, int], int]:
 def seen_pods(dsn: str) -> dict[str, int]:
     """Name -> resourceVersion of every Pod that is alive by the newest observation."""
     query = "SELECT name, resource_version FROM ledger.observation WHERE entity = 'pod' AND alive"
-    return dict(rows(dsn, query))  # type: ignore[arg-type]
+    return dict(rows(dsn, query))
 
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition on the database; fails the test with `what` after the deadline."""
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while not await asyncio.to_thread(condition):
+            while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - of another process
                 await asyncio.sleep(0.05)
     except TimeoutError as late:
         raise AssertionError(f"not within {DEADLINE_S:g} s: {what}") from late

@@ -43,7 +43,10 @@ def test_messages_become_observations_entries_and_offsets(
             assert health.is_ready, health.parts()
 
     asyncio.run(play())
-    told = [("web-3", "uid-of-web-3", 1, "requested"), ("web-3", "uid-of-web-3", 2, "gone-reported")]
+    told = [
+        ("web-3", "uid-of-web-3", 1, "requested"),
+        ("web-3", "uid-of-web-3", 2, "gone-reported"),
+    ]
     assert [row for row in effects(database) if row[0] == "web-3"] == told
     assert len(effects(database)) == 13
     topic = entity_topic("pod", topic_prefix)
