@@ -8,7 +8,7 @@ import typer
 from consumers.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from deploy.local.stack.state import StackState
+    from deploy.local.stack.state import StackFacts, StackState
 
 app = typer.Typer(
     add_completion=False,
@@ -96,10 +96,11 @@ def up(
         )
     except (control.StackError, PartError) as refused:
         raise CommandError(f"local up: {refused}") from refused
-    if as_json:
-        typer.echo(facts.model_dump_json())
-        return
-    typer.echo(
+    typer.echo(facts.model_dump_json() if as_json else _how_to_use(facts))
+
+
+def _how_to_use(facts: "StackFacts") -> str:
+    return (
         f"\nThe local stack is ready.\n"
         f"  use it          . {facts.environment}\n"
         f"                  then kubectl get nodes, or eni-ledger audit --help\n"
