@@ -1,7 +1,7 @@
 """Periods of holding: never empty, never overlapping, and the same however the entries were batched."""
 
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -176,7 +176,7 @@ def test_p1_periods_are_never_empty_and_never_overlap(story: list[Recorded]) -> 
     for since, until, _, opened_by, closed_by in periods:
         assert until is None or since < until
         assert closed_by is None or opened_by < closed_by
-    for earlier, later in zip(periods, periods[1:], strict=False):
+    for earlier, later in pairwise(periods):
         assert earlier[1] is not None
         assert earlier[1] <= later[0]
 
