@@ -209,6 +209,8 @@ def create_parameters(request: CreateEni) -> dict[str, object]:
         parameters["Ipv6AddressCount"] = request.ipv6_count
     if request.resource_group_id:
         parameters["ResourceGroupId"] = request.resource_group_id
+    if request.traffic_mode:
+        parameters["NetworkInterfaceTrafficMode"] = request.traffic_mode
     return parameters
 
 

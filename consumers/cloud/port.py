@@ -41,6 +41,7 @@ class CreateEni:
     The adapter always adds InstanceType=Secondary and SourceDestCheck=false (reference §8.2): an
     ENI becomes a Member when it is attached under a trunk. `client_token` (1..64 ASCII characters)
     is what makes a repetition after an unknown outcome safe: the cloud answers with the same ENI.
+    `traffic_mode` is "" (the cloud's own default), "Standard" or "HighPerformance".
     """
 
     vswitch_id: str
@@ -50,6 +51,7 @@ class CreateEni:
     delete_on_release: bool
     ipv6_count: int = 0
     resource_group_id: str = ""
+    traffic_mode: str = ""
     description: str = DESCRIPTION
 
 

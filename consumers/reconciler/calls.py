@@ -94,12 +94,16 @@ def _create_parameters(tools: Tools, call: Call) -> dict[str, str]:
     """Everything the request is made of, so that a repetition under the same token is the same."""
     a = call.allocation
     resource_group = a.terms.resource_group_id or tools.settings.policy.resource_group_id
+    # A high-performance ENI takes an interface of the instance's own: under a trunk there is none.
+    exclusive = a.place is not None and a.place.trunk_eni_id is None
+    traffic_mode = a.terms.traffic_mode if exclusive else ""
     return {
         **call.parameters,
         "security_group_ids": ",".join(a.terms.security_group_ids),
         "ipv6_count": "1" if tools.settings.policy.ip_stack in ("ipv6", "dual") else "0",
         "delete_on_release": str(a.retention.rule == "none").lower(),
         "resource_group_id": resource_group,
+        "traffic_mode": traffic_mode,
     }
 
 
@@ -117,6 +121,7 @@ def _send(tools: Tools, cluster: str, intent: Intent) -> Answer[Eni] | Answer[No
                     delete_on_release=told["delete_on_release"] == "true",
                     ipv6_count=int(told["ipv6_count"]),
                     resource_group_id=told["resource_group_id"],
+                    traffic_mode=told.get("traffic_mode", ""),
                 )
             )
         case "AttachNetworkInterface":

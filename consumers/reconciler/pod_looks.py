@@ -75,7 +75,7 @@ def _judge(
     """Record what the rules make of the look."""
     first, look = step.allocations[0], _as_look(answer)
     if step.question == "release":
-        return _release(tools, fenced, step.allocations, look, cause)
+        return _release(tools, fenced, step.allocations, answer, cause)
     if step.question == "presence" and look.running_uid == first.pod_uid:
         assert answer.pod is not None
         on = PodFacts.from_object(answer.pod).node_name
@@ -192,15 +192,17 @@ def _release(
     tools: Tools,
     fenced: Fenced,
     allocations: Sequence[Allocation],
-    look: PodLook,
+    answer: PodAnswer,
     cause: dict[str, Any],
 ) -> Pause | None:
-    first = allocations[0]
+    first, look = allocations[0], _as_look(answer)
     topic = entity_topic("pod", tools.settings.kafka.topic_prefix)
     watermark = inputs.watermark_of(fenced.connection, topic, first.cluster)
     states = [fenced.states[a.id] for a in allocations]
     others = read_pod(fenced.connection, first.cluster, first.namespace, first.pod)
     served = {a.pod_uid for a in others if a.phase in (Phase.WANTED, Phase.BOUND)}
+    if answer.pod is not None and not PodFacts.from_object(answer.pod).takes_part:
+        served.add(str(look.uid))  # it is on another network, and asks us for nothing
     judged = judge_release(states, look, watermark, served, fenced.now)
     if isinstance(judged, NotYet):
         _decide_again(tools, fenced, first)

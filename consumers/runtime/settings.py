@@ -139,6 +139,12 @@ class PolicySettings(_Section):
     ip_stack: Literal["ipv4", "ipv6", "dual"] = "ipv4"
     ipam_type: Literal["", "crd"] = ""
     resource_group_id: str = ""
+    carry_default_route: bool = Field(
+        default=False,
+        description="write defaultRoute of a multi-network Pod into its PodENI. The incumbent drops "
+        "it, and its node agent gives eth0 the default route: turning this on changes the routes of "
+        "Pods that asked for another one and never got it, when they are next bound",
+    )
 
 
 class WatcherSettings(_Section):

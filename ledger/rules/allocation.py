@@ -417,6 +417,9 @@ def _podeni_written(state: Allocation, entry: e.PodEniWritten, at: datetime) -> 
         changes["phase"] = Phase.RESERVED
     elif entry.phase == "Gone":
         changes |= {"podeni_phase": None, "podeni_uid": None}
+        if state.phase is Phase.LEAVING:
+            # The re-created Pod did not ask for it, so no PodENI shows it; it is kept all the same.
+            changes["phase"] = Phase.RESERVED
     return changes
 
 

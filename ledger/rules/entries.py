@@ -31,6 +31,7 @@ class Terms(_Model):
     eni_type: str = "Default"
     selection_policy: str = "ordered"
     resource_group_id: str = ""
+    traffic_mode: str = ""
     default_route: bool | None = None
     extra_routes: tuple[str, ...] = ()
     allocation_type: Literal["Elastic", "Fixed"] = "Elastic"

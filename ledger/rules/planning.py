@@ -14,7 +14,7 @@ from typing import Literal
 from uuid import UUID
 
 from ledger.rules.allocation import Allocation, Phase
-from ledger.rules.entries import Api, Entry, Released
+from ledger.rules.entries import Api, Entry, PodEniWritten, Released
 from ledger.rules.instance_types import InstanceTypeFacts
 from ledger.rules.looks import release_is_due
 from ledger.rules.nodes import NodeFacts
@@ -114,10 +114,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class WritePodEni:
-    """Bring the PodENI into a phase that shows these allocations."""
+    """Bring the PodENI into a phase that shows these allocations.
+
+    `beside` are the others under the name: a PodENI that still shows one of them is no stranger's.
+    """
 
     phase: PodEniPhase
     allocations: tuple[Allocation, ...]
+    beside: tuple[Allocation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,7 @@ def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
     shown = tuple(a for a in going if a.podeni_phase is not None and not _shares(a, serving))
     bound = tuple(a for a in shown if a.podeni_phase != "Deleting")
     if bound:
-        return _podeni("Deleting", bound, about)
+        return _podeni("Deleting", bound, about, ordered)
     waits = []
     for a in going:
         step = _take_apart(a, about)
@@ -223,13 +227,13 @@ def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
     if waits or any(a.phase is Phase.RELEASING and a not in going for a in ordered):
         return _soonest(waits) if waits else None
     if shown:
-        return _podeni("Gone", shown, about)
+        return _podeni("Gone", shown, about, ordered)
     return Record(tuple((a, Released()) for a in going))
 
 
 def _shares(a: Allocation, serving: Sequence[Allocation]) -> bool:
     """Whether the PodENI that shows `a` also shows an interface that still serves the Pod."""
-    return any(a.podeni_uid == other.podeni_uid for other in serving)
+    return a.podeni_uid is not None and any(a.podeni_uid == other.podeni_uid for other in serving)
 
 
 def _take_apart(a: Allocation, about: Surroundings) -> Step | None:
@@ -267,12 +271,15 @@ def _take_off(a: Allocation, about: Surroundings) -> Step:
 
 
 def _leaving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    away = {a.pod_uid for a in ordered if a.phase in (Phase.LEAVING, Phase.RESERVED)}
+    if any(a.phase in (Phase.WANTED, Phase.BOUND) and a.pod_uid not in away for a in ordered):
+        return _left_over(ordered, about)
     leaving = _free(ordered, Phase.LEAVING)
     if not leaving:
         return None
     bound = tuple(a for a in leaving if a.podeni_phase in ("Initial", "Bind"))
     if bound:
-        return _podeni("Detaching", bound, about)
+        return _podeni("Detaching", bound, about, ordered)
     waits = []
     for a in leaving:
         if a.attachment is None:
@@ -285,7 +292,31 @@ def _leaving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
         return _soonest(waits)
     if any(a.phase is Phase.LEAVING and a not in leaving for a in ordered):
         return None
-    return _podeni("Unbind", leaving, about)
+    return _podeni("Unbind", leaving, about, ordered)
+
+
+def _left_over(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    """Interfaces that the re-created Pod no longer asks for: reserved as long as they were promised.
+
+    The PodENI is the new Pod's now and shows only what it asks for, so theirs is recorded as gone;
+    but first it leaves Bind, which it is in for the Pod that is gone.
+    """
+    bound = tuple(
+        a for a in ordered if a.podeni_phase == "Bind" and a.phase in (Phase.LEAVING, Phase.WANTED)
+    )
+    if any(a.phase is Phase.LEAVING for a in bound):
+        return _podeni("Detaching", bound, about, ordered)
+    waits = []
+    for a in _free(ordered, Phase.LEAVING, Phase.RESERVED):
+        if a.phase is Phase.RESERVED and a.podeni_phase is None:
+            continue
+        if a.attachment is None:
+            return Record(((a, PodEniWritten(phase="Gone", uid="")),))
+        step = _take_off(a, about)
+        if not isinstance(step, Wait):
+            return step
+        waits.append(step)
+    return _soonest(waits) if waits else None
 
 
 def _reserved(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
@@ -308,7 +339,7 @@ def _serving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
     if not everyone or any(a.reported_gone for a in everyone):
         return None
     if any(a.podeni_phase == "Bind" for a in wanted):
-        return _podeni("Detaching", wanted, about)
+        return _podeni("Detaching", wanted, about, ordered)
     waits = []
     for a in wanted:
         step = _bring_up(a, about)
@@ -318,10 +349,13 @@ def _serving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
             waits.append(step)
     if waits or len(wanted) < len(everyone):
         return _soonest(waits) if waits else None
-    if any(a.phase is Phase.RELEASING and a.podeni_phase is not None for a in ordered):
+    if any(
+        a.phase is Phase.RELEASING and a.podeni_phase is not None and not _shares(a, wanted)
+        for a in ordered
+    ):
         return Wait(None, "the earlier PodENI of this name is on its way out")
     if any(a.podeni_phase is None for a in wanted):
-        return _podeni("Initial", wanted, about)
+        return _podeni("Initial", wanted, about, ordered)
     for a in wanted:
         step = _attach(a, about)
         if step is not None and not isinstance(step, Wait):
@@ -330,7 +364,7 @@ def _serving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
             waits.append(step)
     if waits:
         return _soonest(waits)
-    return _podeni("Bind", wanted, about)
+    return _podeni("Bind", wanted, about, ordered)
 
 
 def _bring_up(a: Allocation, about: Surroundings) -> Step | None:
@@ -404,7 +438,12 @@ def _call(a: Allocation, api: Api, parameters: dict[str, str], about: Surroundin
     return Call(a, api, parameters)
 
 
-def _podeni(phase: PodEniPhase, allocations: tuple[Allocation, ...], about: Surroundings) -> Step:
+def _podeni(
+    phase: PodEniPhase,
+    allocations: tuple[Allocation, ...],
+    about: Surroundings,
+    ordered: Sequence[Allocation],
+) -> Step:
     if "podeni" in about.paused:
         return Wait(None, f"the PodENI could not be written into phase {phase}")
-    return WritePodEni(phase, allocations)
+    return WritePodEni(phase, allocations, tuple(a for a in ordered if a not in allocations))

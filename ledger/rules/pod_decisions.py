@@ -197,6 +197,7 @@ def _request(
             eni_type=network.eni_type or "Default",
             selection_policy=network.selection_policy or "ordered",
             resource_group_id=network.resource_group_id,
+            traffic_mode=network.traffic_mode,
             default_route=network.default_route,
             extra_routes=network.extra_routes,
             allocation_type="Fixed" if network.allocation.fixed else "Elastic",

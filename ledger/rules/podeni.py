@@ -36,29 +36,40 @@ class Write:
 
 
 def next_write(
-    live: Object | None, phase: str, allocations: Sequence[Allocation], now: datetime
+    live: Object | None,
+    phase: str,
+    allocations: Sequence[Allocation],
+    now: datetime,
+    *,
+    beside: Sequence[Allocation] = (),
+    carry_default_route: bool = False,
 ) -> Write | None:
     """The write to make next towards `phase`, or None when the PodENI is there.
 
-    `live` is the PodENI as just read (None: absent). Raises ForeignPodEni where the name is taken.
+    `live` is the PodENI as just read (None: absent), `beside` what else is held under the name.
+    `defaultRoute` is written with `carry_default_route` only: the incumbent drops it (reference
+    §5.3d), and a node agent then gives eth0 the default route. Raises ForeignPodEni where the name
+    is taken.
     """
     if phase == "Gone":
         return _towards_gone(live, allocations)
     if live is None:
-        return Write("create", _new(allocations)) if phase in ("Initial", "Bind") else None
-    _refuse_foreign(live, allocations)
+        if phase not in ("Initial", "Bind"):
+            return None
+        return Write("create", _new(allocations, carry_default_route))
+    _refuse_foreign(live, [*allocations, *beside])
     if phase in ("Initial", "Bind"):
         if live["metadata"].get("deletionTimestamp"):
             return _let_go(live, allocations[0].pod_uid)
-        return _towards_bind(live, phase, allocations, now)
+        spec = _spec(allocations, carry_default_route)
+        return _towards_bind(live, phase, allocations, spec, now)
     return _towards_unbound(live, phase, allocations, now)
 
 
 def _towards_bind(
-    live: Object, phase: str, allocations: Sequence[Allocation], now: datetime
+    live: Object, phase: str, allocations: Sequence[Allocation], spec: Object, now: datetime
 ) -> Write | None:
     metadata = _metadata(allocations)
-    spec = _spec(allocations)
     status = live.get("status", {})
     dressed = _dressed(live, metadata, spec)
     if dressed != live:
@@ -167,7 +178,7 @@ def _in_use(live: Object) -> str:
     )
 
 
-def _new(allocations: Sequence[Allocation]) -> Object:
+def _new(allocations: Sequence[Allocation], carry_default_route: bool) -> Object:
     first = allocations[0]
     metadata = _metadata(allocations)
     return {
@@ -179,7 +190,7 @@ def _new(allocations: Sequence[Allocation]) -> Object:
             "finalizers": [FINALIZER],
             **metadata,
         },
-        "spec": _spec(allocations),
+        "spec": _spec(allocations, carry_default_route),
     }
 
 
@@ -225,9 +236,13 @@ def _overlaid(base: Object, over: Object) -> Object:
     return merged
 
 
-def _spec(allocations: Sequence[Allocation]) -> Object:
+def _spec(allocations: Sequence[Allocation], carry_default_route: bool) -> Object:
     zone = next((a.address.zone for a in allocations if a.address), "")
-    return {"zone": zone, "allocations": [_allocation(a) for a in allocations]}
+    shown = [_allocation(a) for a in allocations]
+    for a, item in zip(allocations, shown, strict=True):
+        if carry_default_route and a.terms.default_route:
+            item["defaultRoute"] = True
+    return {"zone": zone, "allocations": shown}
 
 
 def _allocation(a: Allocation) -> Object:

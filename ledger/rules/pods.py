@@ -106,6 +106,11 @@ class PodFacts:
         return self.host_network or self.labels.get(IGNORE_BY_TERWAY) == "true"
 
     @property
+    def takes_part(self) -> bool:
+        """Whether it is to have ENIs of ours at all."""
+        return self.wants_pod_eni and not self.ignored
+
+    @property
     def owner_kinds(self) -> frozenset[str]:
         return frozenset(owner.kind for owner in self.owners)
 
