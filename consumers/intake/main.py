@@ -29,7 +29,7 @@ from consumers.intake.taking_in import Taken, take_in
 from consumers.runtime import metrics
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
-from ledger.store.database import Database
+from ledger.store.database import FROZEN_AFTER_S, Database
 from ledger.store.inputs import ZombieConsumer
 
 _log = structlog.get_logger(__name__)
@@ -50,6 +50,7 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         settings.postgres.dsn.get_secret_value(),
         pool_size=settings.postgres.pool_size,
         statement_timeout_s=settings.postgres.statement_timeout_s,
+        idle_in_transaction_s=FROZEN_AFTER_S,
         application_name="eni-ledger-intake",
     )
     health.ready("kafka", False, "connecting")
@@ -120,6 +121,7 @@ async def _until_stopped(
                     intake.health.ready("kafka", True, _reading(consumer))
             if due or taken.dead_letters:
                 await publish_dead_letters(database, producer)
+                intake.health.ready("postgres", True)
         except OperationalError as unavailable:
             await intake.database_is_unavailable(unavailable)
         if due:

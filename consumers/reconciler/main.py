@@ -26,7 +26,7 @@ from consumers.reconciler.tools import Tools
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
-from ledger.store.database import Database
+from ledger.store.database import FROZEN_AFTER_S, Database
 from ledger.store.feed import stamp
 from ledger.store.guard import check_clock, check_schema
 from ledger.store.places import WrongCluster, confirm_cluster
@@ -51,6 +51,7 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         settings.postgres.dsn.get_secret_value(),
         pool_size=max(settings.postgres.pool_size, settings.reconciler.workers + 3),
         statement_timeout_s=settings.postgres.statement_timeout_s,
+        idle_in_transaction_s=FROZEN_AFTER_S,
         application_name="eni-ledger-reconciler",
     )
     kube = LightkubeAdapter.from_settings(settings.kube, instance="eni-ledger-reconciler")

@@ -9,6 +9,10 @@ import psycopg
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
+# Every process's transactions ask the next thing within milliseconds: who is silent for this long
+# is frozen, and others must take over within ten seconds.
+FROZEN_AFTER_S = 5.0
+
 # PostgreSQL's words for "try the whole transaction again": the database chose a victim.
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
 
@@ -17,6 +21,8 @@ class Database:
     """A bounded pool of connections to one ledger; thread-safe.
 
     `dsn` is anything libpq takes (URL or keywords), so TLS, SCRAM and failover lists are libpq's.
+    `idle_in_transaction_s` bounds how long a transaction may stay open with nothing asked of it
+    (0: for ever): a process that is frozen, or whose machine is lost, keeps its locks no longer.
     """
 
     def __init__(
@@ -25,10 +31,14 @@ class Database:
         *,
         pool_size: int = 8,
         statement_timeout_s: float = 0,
+        idle_in_transaction_s: float = 0,
         application_name: str = "eni-ledger",
     ) -> None:
         self.dsn = dsn
-        options = f"-c statement_timeout={int(statement_timeout_s * 1000)}"
+        options = (
+            f"-c statement_timeout={int(statement_timeout_s * 1000)} "
+            f"-c idle_in_transaction_session_timeout={int(idle_in_transaction_s * 1000)}"
+        )
 
         def connect() -> psycopg.Connection[Any]:
             return psycopg.connect(
