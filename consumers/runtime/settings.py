@@ -160,13 +160,17 @@ class IntakeSettings(_Section):
 
 
 class BreakerSettings(_Section):
-    """P11: above this many destructive decisions in the interval, the others wait for a person."""
+    """P11: above this many destructive decisions in the interval, the others wait for a person.
+
+    Each was confirmed by a live look, so this guards against what a look can't see. The defaults let
+    a hundred Pods be replaced at once without a question, and stop the loss of half a large fleet.
+    """
 
     interval_s: Seconds = 300.0
-    absolute: int = Field(default=200, ge=1)
-    share: float = Field(default=0.3, gt=0, le=1, description="of the live allocations")
+    absolute: int = Field(default=500, ge=1, description="Pods found gone or released")
+    share: float = Field(default=0.5, gt=0, le=1, description="of the live allocations")
     share_floor: int = Field(
-        default=10, ge=1, description="the share is not looked at below this many"
+        default=100, ge=1, description="the share is not looked at below this many"
     )
 
 

@@ -27,5 +27,7 @@ GRANT INSERT, UPDATE, DELETE ON ledger.work, ledger.brake TO eni_ledger_writer, 
 GRANT INSERT, UPDATE ON ledger.observation TO eni_ledger_writer, eni_ledger_reconciler;
 GRANT INSERT, UPDATE ON ledger.kafka_offset, ledger.watermark, ledger.dead_letter TO eni_ledger_writer;
 
+GRANT SELECT ON public.revision TO eni_ledger_writer, eni_ledger_reconciler;  -- the guard at start reads it
+
 REVOKE ALL ON SCHEMA audit FROM PUBLIC;
 GRANT USAGE ON SCHEMA audit TO eni_ledger_auditor, eni_ledger_writer, eni_ledger_reconciler;
