@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 
 from consumers.contract.events import Record
+from consumers.intake import missed
 from consumers.intake.batches import Read, Unreadable, fold, moves, read
 from consumers.intake.gaps import restart_ttls
 from ledger.rules.allocation import ImpossibleEntry
@@ -105,15 +106,20 @@ def _take(
 
 def _apply(connection: Connection, readable: Sequence[Read], new_id: NewId) -> tuple[int, int]:
     batch = fold(readable)
+    found = missed.strangers(connection, readable)
     news = inputs.observe(connection, batch.observations)
     for listing, cause in batch.listings:
         news |= inputs.take_listing(connection, listing, cause)
-    entries = _decide(connection, news, new_id) if news else 0
+    entries = 0
+    if news:
+        entries = _decide(connection, news, missed.suspects(connection, found, news), new_id)
     inputs.mark_watermarks(connection, batch.watermarks, ledger_now(connection))
     return len(news), entries
 
 
-def _decide(connection: Connection, news: set[ObjectKey], new_id: NewId) -> int:
+def _decide(
+    connection: Connection, news: set[ObjectKey], suspects: set[WorkKey], new_id: NewId
+) -> int:
     """Decide, and make due what follows; returns entries appended."""
     decided = decide(connection, news, new_id)
     due = {WorkKey(cluster, "pod", namespace, name) for cluster, namespace, name in decided.due}
@@ -122,7 +128,7 @@ def _decide(connection: Connection, news: set[ObjectKey], new_id: NewId) -> int:
         for key in news
         if key.entity == "podnetworking"
     }
-    work.signal(connection, due, decided.at)
+    work.signal(connection, due | suspects, decided.at)
     nodes = {(key.cluster, key.name) for key in news if key.entity == "node"}
     work.signal_nodes(connection, nodes, decided.at)
     return decided.entries

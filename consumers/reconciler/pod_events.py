@@ -11,6 +11,7 @@ _WORDS = {
     "AttachNetworkInterface": ("AttachENI", "AttachENISucceed", "AttachENIFailed"),
     "DetachNetworkInterface": ("DetachENI", "DetachENISucceed", "DetachENIFailed"),
     "DeleteNetworkInterface": ("DeleteENI", "DeleteENISucceed", "DeleteENIFailed"),
+    "PodAdmit": ("CreatePod", "PodAdmitted", "MissedByAdmission"),
     "PodCreate": ("CreatePod", "PodCreateSucceed", "PodCreateFailed"),
 }
 
@@ -26,6 +27,13 @@ def tell_pod_named(tools: Tools, namespace: str, pod: str, uid: str, note: str) 
     """A failure of a Pod for which nothing could be allocated at all."""
     _publish(
         tools, ObjectRef("v1", "Pod", pod, namespace, uid), None, "PodCreate", note, failed=True
+    )
+
+
+def tell_missed(tools: Tools, namespace: str, pod: str, uid: str, note: str) -> None:
+    """A Pod that admission missed; the incumbent has no such event."""
+    _publish(
+        tools, ObjectRef("v1", "Pod", pod, namespace, uid), None, "PodAdmit", note, failed=True
     )
 
 

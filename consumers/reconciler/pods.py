@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from consumers.reconciler.calls import make_call
 from consumers.reconciler.eni_looks import look_at_motion
 from consumers.reconciler.instance_types import look_at_instance_type
+from consumers.reconciler.missed import look_for_missed
 from consumers.reconciler.pod_events import tell_pod, tell_pod_named
 from consumers.reconciler.pod_looks import look_at_pod
 from consumers.reconciler.podenis import write_podeni
@@ -226,8 +227,11 @@ def _nothing_held(tools: Tools, held: Claim) -> Outcome:
     pod = ObjectKey(key.cluster, "pod", key.namespace, key.name)
     with tools.database.transaction() as connection:
         observation = inputs.read_observations(connection, [pod]).get(pod)
-    if observation is None or not observation.alive:
+    if observation is None or not observation.alive or observation.object is None:
         return Outcome(None)
+    waits = look_for_missed(tools, held, observation)
+    if waits is not None:
+        return Outcome(waits.until, waits.why, problem=True)
     problem = decide_pod(seen_pod(observation), [], tools.new_id).problem
     if problem is not None and problem != held.waiting_for:
         tell_pod_named(tools, key.namespace, key.name, observation.uid, problem)

@@ -89,5 +89,5 @@ def no_room(node: NodeFacts, facts: InstanceTypeFacts, carried: int, *, trunk: b
         return None
     return (
         f"node {node.name} has no room for another ENI: its type {facts.id} allows {limit} {what}, "
-        f"and Pods hold {carried}; it goes on when one is freed"
+        "and Pods hold all of them; it goes on when one is freed"
     )

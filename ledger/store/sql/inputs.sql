@@ -62,6 +62,24 @@ JOIN unnest(%(cluster)b::text[], %(entity)b::text[], %(namespace)b::text[], %(na
   ON o.cluster = rows.cluster AND o.entity = rows.entity AND o.namespace = rows.namespace AND o.name = rows.name
 ORDER BY o.cluster, o.entity, o.namespace, o.name
 
+-- name: seen_scheduled
+SELECT o.cluster, o.entity, o.namespace, o.name
+FROM ledger.observation o
+JOIN unnest(%(cluster)b::text[], %(entity)b::text[], %(namespace)b::text[], %(name)b::text[], %(uid)b::text[])
+     AS rows (cluster, entity, namespace, name, uid)
+  ON o.cluster = rows.cluster AND o.entity = rows.entity AND o.namespace = rows.namespace AND o.name = rows.name
+WHERE o.uid = rows.uid AND coalesce(o.object #>> '{spec,nodeName}', '') <> ''
+ORDER BY o.cluster, o.entity, o.namespace, o.name
+
+-- name: read_podnetworkings
+SELECT object FROM ledger.observation
+WHERE cluster = %(cluster)s AND entity = 'podnetworking' AND alive
+ORDER BY namespace, name
+
+-- name: is_remarked
+SELECT 1 FROM ledger.entry
+WHERE cluster = %(cluster)s AND kind = 'missed-by-admission' AND data ->> 'uid' = %(uid)s
+
 -- name: lock_observation
 SELECT epoch, resource_version FROM ledger.observation
 WHERE cluster = %(cluster)s AND entity = %(entity)s AND namespace = %(namespace)s AND name = %(name)s
