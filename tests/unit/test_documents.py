@@ -14,7 +14,12 @@ from pydantic import BaseModel
 from typer._click.exceptions import MissingParameter, UsageError
 
 from consumers.cli.main import COMMANDS, load
-from consumers.runtime.settings import CONFIG_FILE_VARIABLE, Settings, load_settings
+from consumers.runtime.settings import (
+    CONFIG_FILE_VARIABLE,
+    BreakerSettings,
+    Settings,
+    load_settings,
+)
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("ledger", "migrations", "consumers", "deploy", "tests")
@@ -179,7 +184,10 @@ def test_the_readmes_settings_file_is_accepted(
     settings_file = tmp_path / "settings.yaml"
     settings_file.write_text(files[0])
     monkeypatch.setenv(CONFIG_FILE_VARIABLE, str(settings_file))
-    assert load_settings().cluster_id == yaml.safe_load(files[0])["cluster_id"]
+    settings = load_settings()
+    assert settings.cluster_id == yaml.safe_load(files[0])["cluster_id"]
+    # The README explains the breaker by these figures.
+    assert settings.reconciler.breaker == BreakerSettings()
 
 
 # ------------------------------------------------------------------------------ SQL
