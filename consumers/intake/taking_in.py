@@ -128,9 +128,9 @@ def _decide(
         for key in news
         if key.entity == "podnetworking"
     }
-    work.signal(connection, due | suspects, decided.at)
     nodes = {(key.cluster, key.name) for key in news if key.entity == "node"}
-    work.signal_nodes(connection, nodes, decided.at)
+    waiting = work.waiting_on_nodes(connection, nodes)
+    work.signal(connection, due | suspects | waiting, decided.at)
     return decided.entries
 
 

@@ -47,15 +47,17 @@ def signal(connection: Connection, keys: Collection[WorkKey], at: datetime) -> N
     connection.exec_driver_sql(queries("work")["signal"], {"at": at, **columns(sorted(keys))})
 
 
-def signal_nodes(connection: Connection, nodes: Collection[tuple[str, str]], at: datetime) -> None:
-    """A node's facts changed: whoever waits for an address on one of these (cluster, node) is due."""
+def waiting_on_nodes(connection: Connection, nodes: Collection[tuple[str, str]]) -> set[WorkKey]:
+    """The work of Pods that wait for an address on one of these (cluster, node): due when the node's
+    facts change. To be signalled together with all else that a transaction signals, because only
+    within one statement are work's rows locked in order."""
     if not nodes:
-        return
+        return set()
     clusters, names = zip(*sorted(nodes), strict=True)
-    connection.exec_driver_sql(
-        queries("work")["signal_node"],
-        {"at": at, "cluster": list(clusters), "node": list(names)},
+    found = connection.exec_driver_sql(
+        queries("work")["waiting_on_nodes"], {"cluster": list(clusters), "node": list(names)}
     )
+    return {WorkKey(row.cluster, "pod", row.namespace, row.pod) for row in found}
 
 
 def signal_unplaced(

@@ -7,17 +7,12 @@ ORDER BY cluster, kind, namespace, name
 ON CONFLICT (cluster, kind, namespace, name) DO UPDATE SET
     due_at = least(due.due_at, excluded.due_at), signals = due.signals + 1, attempt = 0
 
--- name: signal_node
-UPDATE ledger.work SET due_at = least(due_at, %(at)s), signals = signals + 1, attempt = 0
-WHERE (cluster, kind, namespace, name) IN (
-    SELECT w.cluster, w.kind, w.namespace, w.name FROM ledger.work w
-    WHERE w.kind = 'pod' AND (w.cluster, w.namespace, w.name) IN (
-        SELECT a.cluster, a.namespace, a.pod FROM ledger.allocation a
-        JOIN unnest(%(cluster)b::text[], %(node)b::text[]) AS rows (cluster, node)
-          ON a.cluster = rows.cluster AND a.node = rows.node
-        WHERE a.phase = 'wanted')
-    ORDER BY w.cluster, w.kind, w.namespace, w.name
-    FOR UPDATE)
+-- name: waiting_on_nodes
+SELECT DISTINCT a.cluster, a.namespace, a.pod FROM ledger.allocation a
+JOIN unnest(%(cluster)b::text[], %(node)b::text[]) AS rows (cluster, node)
+  ON a.cluster = rows.cluster AND a.node = rows.node
+WHERE a.phase = 'wanted'
+ORDER BY a.cluster, a.namespace, a.pod
 
 -- name: signal_unplaced
 UPDATE ledger.work SET due_at = least(due_at, %(at)s), signals = signals + 1, attempt = 0
