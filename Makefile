@@ -35,8 +35,8 @@ simulate: $(READY) ## the whole system on virtual time, seeds one after another
 integration: $(READY) ## what needs real servers, and genuine parts where they can be had
 	@.ci/suite integration tests/integration
 
-bench: $(READY) ## measure; prints figures and asserts nothing
-	@.ci/suite bench tests/bench
+bench: $(READY) ## measure; prints figures, no verdict (PART=admission: only that)
+	@.ci/suite bench tests/bench$(if $(PART),/test_$(PART).py)
 
 clean: ## remove the environment and caches (not the local stack: eni-ledger local down)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
