@@ -107,6 +107,9 @@ def _take(
 def _apply(connection: Connection, readable: Sequence[Read], new_id: NewId) -> tuple[int, int]:
     batch = fold(readable)
     found = missed.strangers(connection, readable)
+    if batch.listings:
+        listings = [listing for listing, _ in batch.listings]
+        inputs.lock_for_listings(connection, batch.observations, listings)
     news = inputs.observe(connection, batch.observations)
     for listing, cause in batch.listings:
         news |= inputs.take_listing(connection, listing, cause)

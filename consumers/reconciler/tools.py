@@ -16,7 +16,7 @@ from consumers.runtime.settings import Settings
 from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Entry
 from ledger.rules.instance_types import carrier_of
-from ledger.store.book import Story, lock_allocations, record
+from ledger.store.book import Story, lock_allocations, lock_pods, record
 from ledger.store.brakes import read_brakes
 from ledger.store.database import Database, ledger_now
 from ledger.store.sweeps import last_sweep
@@ -169,6 +169,9 @@ class Tools:
         busy: timedelta = timedelta(0),
     ) -> "Fenced":
         """`fenced`, inside a transaction that has taken locks before."""
+        # All of the Pod's, as intake locks them: whoever decides about the Pod afterwards would
+        # otherwise lock the rest out of order.
+        lock_pods(connection, sorted({(a.cluster, a.namespace, a.pod, a.pod_uid) for a in planned}))
         states = lock_allocations(connection, [a.id for a in planned])
         for a in planned:
             if a.id not in states or (same_version and states[a.id].version != a.version):

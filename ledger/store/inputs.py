@@ -166,25 +166,42 @@ def observe(connection: Connection, seen: Sequence[ObservationRow]) -> set[Objec
     return {ObjectKey(*row) for row in found}
 
 
+def lock_for_listings(
+    connection: Connection, seen: Sequence[ObservationRow], listings: Sequence[Listing]
+) -> None:
+    """Lock, in key order and in one go, every known object that a batch with listings may change.
+
+    `observe` and `take_listing` each lock in order; one after the other they would not.
+    """
+    keys = {ObjectKey(row.cluster, row.entity, row.namespace, row.name) for row in seen}
+    for listing in listings:
+        found = connection.exec_driver_sql(queries("inputs")["may_be_unlisted"], _covering(listing))
+        keys |= {ObjectKey(*row) for row in found}
+    if keys:
+        connection.exec_driver_sql(queries("inputs")["lock_observations"], columns(sorted(keys)))
+
+
 def take_listing(
     connection: Connection, listing: Listing, cause: Mapping[str, Any]
 ) -> set[ObjectKey]:
     """Mark as gone what the list should have held and did not; returns those objects."""
     found = connection.exec_driver_sql(
-        queries("inputs")["unlisted"],
-        {
-            "cluster": listing.cluster,
-            "entity": listing.entity,
-            "source": listing.source,
-            "epoch": listing.epoch,
-            "resource_version": listing.resource_version,
-            "from": listing.range_from,
-            "to": listing.range_to,
-            "keys": list(listing.keys),
-            "cause": json.dumps(dict(cause)),
-        },
+        queries("inputs")["unlisted"], {**_covering(listing), "cause": json.dumps(dict(cause))}
     )
     return {ObjectKey(*row) for row in found}
+
+
+def _covering(listing: Listing) -> dict[str, Any]:
+    return {
+        "cluster": listing.cluster,
+        "entity": listing.entity,
+        "source": listing.source,
+        "epoch": listing.epoch,
+        "resource_version": listing.resource_version,
+        "from": listing.range_from,
+        "to": listing.range_to,
+        "keys": list(listing.keys),
+    }
 
 
 def read_observations(

@@ -39,6 +39,23 @@ ON CONFLICT (cluster, entity, namespace, name) DO UPDATE SET
 WHERE (excluded.epoch, excluded.resource_version) > (known.epoch, known.resource_version)
 RETURNING cluster, entity, namespace, name
 
+-- name: may_be_unlisted
+SELECT k.cluster, k.entity, k.namespace, k.name FROM ledger.observation k
+WHERE k.cluster = %(cluster)s AND k.entity = %(entity)s AND k.source = %(source)s AND k.alive
+  AND (k.epoch, k.resource_version) < (%(epoch)s, %(resource_version)s)
+  AND (CASE WHEN k.namespace = '' THEN k.name ELSE k.namespace || '/' || k.name END) COLLATE "C" >= %(from)s
+  AND (%(to)s::text IS NULL
+       OR (CASE WHEN k.namespace = '' THEN k.name ELSE k.namespace || '/' || k.name END) COLLATE "C" < %(to)s)
+  AND NOT (CASE WHEN k.namespace = '' THEN k.name ELSE k.namespace || '/' || k.name END) = ANY(%(keys)b::text[])
+
+-- name: lock_observations
+SELECT FROM ledger.observation o
+JOIN unnest(%(cluster)b::text[], %(entity)b::text[], %(namespace)b::text[], %(name)b::text[])
+     AS rows (cluster, entity, namespace, name)
+  ON o.cluster = rows.cluster AND o.entity = rows.entity AND o.namespace = rows.namespace AND o.name = rows.name
+ORDER BY o.cluster, o.entity, o.namespace, o.name
+FOR UPDATE OF o
+
 -- name: unlisted
 UPDATE ledger.observation o
 SET alive = false, object = NULL, epoch = %(epoch)s, resource_version = %(resource_version)s, cause = %(cause)s::jsonb
