@@ -184,7 +184,7 @@ def _withdraw(
     fenced: Fenced, allocations: Sequence[Allocation], uid: str, cause: dict[str, Any]
 ) -> None:
     for a in allocations:
-        if a.podeni_deleted_by_report and a.podeni_uid == uid:
+        if a.podeni_deleted_by_report and a.release_podeni == uid:
             fenced.record(a, [e.ReleaseWithdrawn(podeni_uid=uid)], {**cause, "look": "podeni"})
 
 

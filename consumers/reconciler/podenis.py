@@ -4,6 +4,7 @@ Each write carries the resourceVersion it was decided on (P10). A crash between 
 record is harmless: the next worker reads the PodENI first and finds nothing left to write.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,9 @@ from consumers.kube.port import Conflict, Kube, KubeError, NotFound
 from consumers.reconciler.tools import Pause, Tools
 from consumers.runtime import metrics
 from ledger.rules import entries as e
+from ledger.rules.allocation import Allocation
 from ledger.rules.planning import WritePodEni
-from ledger.rules.podeni import ForeignPodEni, Write, next_write
+from ledger.rules.podeni import ForeignPodEni, Object, Write, next_write
 from ledger.store.work import Claim
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +35,7 @@ def write_podeni(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
     try:
         uid = _write(tools, held, step)
     except ForeignPodEni as foreign:
-        return _foreign(tools, foreign)
+        return not_ours(tools, foreign)
     except KubeError as failed:
         now = tools.now()
         _log.warning(
@@ -57,14 +59,11 @@ def _may_write(tools: Tools, held: Claim, step: WritePodEni) -> Pause | None:
 
 
 def _write(tools: Tools, held: Claim, step: WritePodEni) -> str:
-    """Read, decide, write, until nothing is left to write; returns the PodENI's uid ("" when gone)."""
+    """Bring it into the step's phase; returns the PodENI's uid ("" when gone)."""
     first = step.allocations[0]
-    kube = tools.kube
-    live = kube.get_podeni(first.namespace, first.pod)
-    uid = ""
-    for _ in range(_WRITES_MAX):
-        uid = live["metadata"]["uid"] if live else uid
-        write = next_write(
+
+    def towards(live: Object | None) -> Write | None:
+        return next_write(
             live,
             step.phase,
             step.allocations,
@@ -72,6 +71,27 @@ def _write(tools: Tools, held: Claim, step: WritePodEni) -> str:
             beside=step.beside,
             carry_default_route=tools.settings.policy.carry_default_route,
         )
+
+    live = tools.kube.get_podeni(first.namespace, first.pod)
+    return write_until_done(tools, held, live, first, towards)
+
+
+def write_until_done(
+    tools: Tools,
+    held: Claim,
+    live: Object | None,
+    first: Allocation,
+    towards: Callable[[Object | None], Write | None],
+) -> str:
+    """Decide on what was read, write, until nothing is left to write; returns the uid ("" when gone).
+
+    `towards` gives the next write. Raises KubeError, and what `towards` raises.
+    """
+    kube = tools.kube
+    uid = ""
+    for _ in range(_WRITES_MAX):
+        uid = live["metadata"]["uid"] if live else uid
+        write = towards(live)
         if write is None:
             return uid
         WRITES.labels(write.verb).inc()
@@ -105,7 +125,7 @@ def _apply(kube: Kube, write: Write, namespace: str, name: str) -> dict[str, Any
             return kube.get_podeni(namespace, name)
 
 
-def _foreign(tools: Tools, foreign: ForeignPodEni) -> Pause:
+def not_ours(tools: Tools, foreign: ForeignPodEni) -> Pause:
     """The name is taken by a PodENI that isn't ours: wait, visibly, until somebody removed it."""
     now = tools.now()
     _log.error("PodENI is not ours", cause=str(foreign))

@@ -17,6 +17,7 @@ from consumers.reconciler.instance_types import look_at_instance_type
 from consumers.reconciler.missed import look_for_missed
 from consumers.reconciler.pod_events import tell_pod, tell_pod_named
 from consumers.reconciler.pod_looks import look_at_pod
+from consumers.reconciler.podeni_checks import check_podeni
 from consumers.reconciler.podenis import write_podeni
 from consumers.reconciler.settling import settle
 from consumers.reconciler.tools import Pause, StateMoved, Tools
@@ -27,6 +28,7 @@ from ledger.rules.objects import ObjectError
 from ledger.rules.placing import carrier_on, outdated
 from ledger.rules.planning import (
     Call,
+    CheckPodEni,
     LookAtEni,
     LookAtInstanceType,
     LookAtPod,
@@ -173,8 +175,12 @@ def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Tur
         case WritePodEni():
             pause = write_podeni(tools, held, step)
             _note(turn, "podeni", pause)
+            turn.asked.add("podeni")
             if pause is None and step.phase == "Bind":
                 _tell_bound(tools, step)
+        case CheckPodEni():
+            turn.asked.add("podeni")
+            _note(turn, "podeni", check_podeni(tools, held, step))
         case Record(entries):
             with tools.fenced(held, [a for a, _ in entries]) as fenced:
                 for a, entry in entries:

@@ -6,12 +6,13 @@ the ledger was restored to an earlier moment, is empty, or that another one uses
 Then the destructive brake is pulled, once, until a person has accepted what stands.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import structlog
 
 from consumers.cloud.port import Answer, CloudError, Eni, EniQuery
-from consumers.kube.port import KubeError
+from consumers.kube.port import KubeError, KubeObject
 from consumers.reconciler.calls import CLUSTER_TAG, CREATOR, CREATOR_TAG, INTENT_TAG
 from consumers.reconciler.eni_looks import DESCRIBE, describe
 from consumers.reconciler.pods import Outcome
@@ -20,6 +21,7 @@ from consumers.runtime import metrics
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
 from ledger.rules.drift import Finding, SeenEni, judge_drift
+from ledger.rules.podeni_drift import at_rest, judge_podeni
 from ledger.store import brakes, sweeps, work
 from ledger.store.book import Story, append_remark, lock_allocations, record
 from ledger.store.database import ledger_now
@@ -34,6 +36,9 @@ DESCRIBE_SHARE = 0.4
 QUARANTINED = metrics.gauge(
     "quarantined_enis", "ENIs about which cloud and ledger disagree", ("kind",)
 )
+DIFFERENT = metrics.gauge(
+    "podenis_different", "PodENIs at rest that do not show what is held, as of the last sweep"
+)
 PERIOD = metrics.gauge("sweep_period_seconds", "time between two sweeps")
 
 
@@ -44,15 +49,17 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
     if isinstance(answer, Pause):
         return Outcome(answer.until, answer.why, problem=answer.problem)
     try:
-        shown = {
-            item["eni"]["id"]
-            for podeni in tools.kube.list_podenis()
-            for item in podeni.get("spec", {}).get("allocations", [])
-            if item.get("eni", {}).get("id")
-        }
+        podenis = list(tools.kube.list_podenis())
     except KubeError as failed:
         return Outcome(tools.backoff(held.attempt, tools.now()), str(failed), problem=True)
+    shown = {
+        item["eni"]["id"]
+        for podeni in podenis
+        for item in podeni.get("spec", {}).get("allocations", [])
+        if item.get("eni", {}).get("id")
+    }
     findings, live = _compare(tools, held, answer, shown)
+    _look_at_podenis(tools, podenis, live)
     for finding in findings:
         if finding.settled and finding.kind == "leak":
             _release_leak(tools, held, finding)
@@ -94,6 +101,26 @@ def _compare(
     for kind in ("unknown-intent", "leak", "leak-in-use", "missing"):
         QUARANTINED.labels(kind).set(sum(finding.kind == kind for finding in findings))
     return findings, live
+
+
+def _look_at_podenis(
+    tools: Tools, podenis: Sequence[KubeObject], live: Mapping[str, Allocation]
+) -> None:
+    """What no event told: a PodENI missing or different. The Pod's own turn looks itself, and acts."""
+    found = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in podenis}
+    pods: dict[tuple[str, str], list[Allocation]] = {}
+    for a in live.values():
+        pods.setdefault((a.namespace, a.pod), []).append(a)
+    now = tools.now()
+    due = set()
+    for name, allocations in sorted(pods.items()):
+        resting = at_rest(allocations)
+        if resting and judge_podeni(found.get(name), resting, now) is not None:
+            due.add(WorkKey(resting[0].cluster, "pod", *name))
+    DIFFERENT.set(len(due))
+    if due:
+        with tools.database.transaction() as connection:
+            work.signal(connection, due, now)
 
 
 def _release_leak(tools: Tools, held: Claim, finding: Finding) -> None:

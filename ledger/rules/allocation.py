@@ -5,7 +5,7 @@ raises ImpossibleEntry for any other, so that a bug stops at the book and not in
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -100,10 +100,13 @@ class Allocation(_Model):
     ttl_due: datetime | None = None
     gap: str | None = None
     release_requested: str | None = None
+    release_podeni: str | None = None
     released_why: str | None = None
     deleting_since: datetime | None = None
     podeni_phase: str | None = None
     podeni_uid: str | None = None
+    restored_at: datetime | None = None
+    restorations: int = 0
     exhausted_vswitches: dict[str, datetime] = {}
     parked: str | None = None
 
@@ -263,13 +266,16 @@ def _placed(state: Allocation, entry: e.Placed, at: datetime) -> Changes:
 @_on(e.ReleaseRequested)
 def _release_requested(state: Allocation, entry: e.ReleaseRequested, at: datetime) -> Changes:
     _must(state.serving, state, entry)
-    return {"release_requested": f"{entry.how} by {entry.by}: {entry.reason}"}
+    return {
+        "release_requested": f"{entry.how} by {entry.by}: {entry.reason}",
+        "release_podeni": entry.podeni_uid or state.podeni_uid,
+    }
 
 
 @_on(e.ReleaseWithdrawn)
 def _release_withdrawn(state: Allocation, entry: e.ReleaseWithdrawn, at: datetime) -> Changes:
     _must(state.serving and state.podeni_deleted_by_report, state, entry)
-    return {"release_requested": None}
+    return {"release_requested": None, "release_podeni": None}
 
 
 @_on(e.ReleaseDecided)
@@ -421,6 +427,18 @@ def _podeni_written(state: Allocation, entry: e.PodEniWritten, at: datetime) -> 
             # The re-created Pod did not ask for it, so no PodENI shows it; it is kept all the same.
             changes["phase"] = Phase.RESERVED
     return changes
+
+
+@_on(e.PodEniRestored)
+def _podeni_restored(state: Allocation, entry: e.PodEniRestored, at: datetime) -> Changes:
+    _must(state.phase in (Phase.BOUND, Phase.RESERVED), state, entry)
+    lately = state.restored_at is not None and at - state.restored_at < RESTORED_LATELY
+    times = state.restorations + 1 if lately else 1
+    return {"podeni_uid": entry.uid, "restored_at": at, "restorations": times}
+
+
+# Restorations of a PodENI closer together than this count as one quarrel with whoever edits it.
+RESTORED_LATELY = timedelta(hours=1)
 
 
 @_on(e.Parked)

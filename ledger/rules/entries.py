@@ -132,12 +132,13 @@ class TtlRestarted(_Model):
 
 
 class ReleaseRequested(_Model):
-    """A person wants the address released: by command, or by deleting the PodENI."""
+    """A person wants the address released: by command, or by deleting the PodENI of this uid."""
 
     kind: Literal["release-requested"] = "release-requested"
     how: Literal["command", "podeni-deleted"]
     by: str
     reason: str
+    podeni_uid: str = ""
 
 
 class ReleaseWithdrawn(_Model):
@@ -259,6 +260,19 @@ class PodEniWritten(_Model):
     uid: str
 
 
+class PodEniRestored(_Model):
+    """A PodENI at rest did not show what is held, and was written back in place.
+
+    `differed` are the paths that did, `by` who wrote it last as far as the API server tells. The
+    uid is another one where the PodENI had vanished.
+    """
+
+    kind: Literal["podeni-restored"] = "podeni-restored"
+    uid: str
+    differed: tuple[str, ...]
+    by: str
+
+
 class Released(_Model):
     """The end: ENI, addresses and PodENI are gone."""
 
@@ -304,6 +318,7 @@ Entry = Annotated[
     | Detached
     | EniGone
     | PodEniWritten
+    | PodEniRestored
     | Released
     | Parked
     | Unparked,

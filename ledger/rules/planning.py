@@ -25,6 +25,7 @@ from ledger.rules.placing import (
     place_for,
     vswitches_to_look_at,
 )
+from ledger.rules.podeni_drift import at_rest
 from ledger.rules.vswitches import Shuffle, VSwitchFacts
 
 # An attach, detach or delete that has not moved for this long is issued again: the cloud is known
@@ -43,7 +44,7 @@ class Surroundings:
     has to wait for the rest of this turn: allocations whose call had its chance, "podeni", a question
     put to the API server, a look that failed ("vswitches"). `looked` holds allocations whose ENI was
     looked at in this turn and had not moved; `asked` the looks that were made in it ("vswitches",
-    "limits").
+    "limits", "podeni").
     """
 
     now: datetime
@@ -125,6 +126,13 @@ class WritePodEni:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckPodEni:
+    """Look whether the PodENI shows these allocations at rest, and write it back if it doesn't."""
+
+    allocations: tuple[Allocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Append entries that follow from the state alone."""
 
@@ -148,6 +156,7 @@ Step = (
     | LookAtInstanceType
     | Call
     | WritePodEni
+    | CheckPodEni
     | Record
     | Wait
 )
@@ -160,7 +169,7 @@ def plan(allocations: Sequence[Allocation], about: Surroundings) -> Step:
     """
     ordered = sorted(allocations, key=lambda a: (a.interface, a.created_at, str(a.id)))
     waits: list[Wait] = []
-    for branch in (_open_calls, _hearsay, _going_back, _leaving, _serving, _reserved):
+    for branch in (_open_calls, _hearsay, _going_back, _leaving, _serving, _reserved, _resting):
         step = branch(ordered, about)
         if step is not None and not isinstance(step, Wait):
             return step
@@ -328,6 +337,14 @@ def _reserved(ordered: Sequence[Allocation], about: Surroundings) -> Step | None
         return LookAtPod("release", due)
     times = [a.ttl_due for a in reserved if a.ttl_due is not None]
     return Wait(min(times), "reserved until its TTL is due") if times else None
+
+
+def _resting(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    """Once a turn: the PodENI may have been edited or deleted by hand while everything rested."""
+    shown = at_rest(ordered)
+    if not shown or "podeni" in about.asked or "podeni" in about.paused:
+        return None
+    return CheckPodEni(shown)
 
 
 # ------------------------------------------------------------------------------ a Pod being served

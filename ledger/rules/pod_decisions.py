@@ -77,17 +77,24 @@ _NOTHING_ASKED = (
 
 
 def decide_podeni(
-    uid: str, deleting: bool, by: str, allocations: Sequence[Allocation]
+    uid: str,
+    deleting: bool,
+    by: str,
+    allocations: Sequence[Allocation],
+    reason: str = "the PodENI was deleted",
 ) -> tuple[Decision, ...]:
     """What follows from a PodENI that a user deletes: its allocations are to be released (P3).
 
-    `deleting` is whether it has a deletionTimestamp; `by` names who, as far as it can be known.
+    `deleting` is whether it has a deletionTimestamp, or was looked for and is gone; `by` names who,
+    as far as it can be known.
     """
     if not deleting:
         return ()
-    reason = "the PodENI was deleted"
     return tuple(
-        Decision(a.id, e.ReleaseRequested(how="podeni-deleted", by=by, reason=reason))
+        Decision(
+            a.id,
+            e.ReleaseRequested(how="podeni-deleted", by=by, reason=reason, podeni_uid=uid),
+        )
         for a in allocations
         if a.serving and a.podeni_uid == uid and a.release_requested is None
     )

@@ -66,6 +66,43 @@ def next_write(
     return _towards_unbound(live, phase, allocations, now)
 
 
+def next_restoring_write(
+    live: Object | None,
+    allocations: Sequence[Allocation],
+    now: datetime,
+    *,
+    pod_runs: bool = False,
+    carry_default_route: bool = False,
+) -> Write | None:
+    """The write to make next so that a PodENI shows what its allocations at rest hold; None: it does.
+
+    BOUND is written back in place and never leaves Bind; RESERVED goes back to Unbind. `pod_runs`
+    is whether a live look has just found the very Pod running: a Bind for another uid is then a
+    hand's work and no later truth. What others own stays: their labels and annotations, status.msg,
+    defaultRoute (it follows a setting at the next bind). Raises ForeignPodEni.
+    """
+    bound = allocations[0].phase is Phase.BOUND
+    if live is None:
+        return Write("create", _new(allocations, carry_default_route)) if bound else None
+    _refuse_foreign(live, allocations)
+    status = live.get("status", {})
+    dressed = _dressed(live, _metadata(allocations), _spec(allocations, False))
+    if not bound:
+        wanted = _reserved_status(status, allocations)
+        if status != wanted:
+            _refuse_in_use(live, allocations)
+            return Write("replace-status", {**live, "status": wanted})
+        return Write("replace", dressed) if dressed != live else None
+    if not pod_runs:
+        _refuse_bound_for_another(live, allocations[0].pod_uid)
+    if dressed != live:
+        return Write("replace", dressed)
+    wanted = _bound_status(allocations, now)
+    if _same_but_seen(status, _bound_in_place(status, wanted)):
+        return None
+    return Write("replace-status", {**live, "status": _bound_in_place(status, wanted)})
+
+
 def _towards_bind(
     live: Object, phase: str, allocations: Sequence[Allocation], spec: Object, now: datetime
 ) -> Write | None:
@@ -221,9 +258,18 @@ def _overlaid_spec(live: Object, ours: Object) -> Object:
     """Our spec over the live one, ENI by ENI: defaults that the server filled in are no difference."""
     shown = {item.get("eni", {}).get("id"): item for item in live.get("allocations", [])}
     allocations = [
-        _overlaid(shown.get(item["eni"]["id"], {}), item) for item in ours["allocations"]
+        _overlaid(_without_ours(shown.get(item["eni"]["id"], {})), item)
+        for item in ours["allocations"]
     ]
     return {**live, **ours, "allocations": allocations}
+
+
+# Fields that say what was allocated: where we show none, nobody else may.
+_OURS_ALONE = ("extraRoutes", "ipv6", "ipv6CIDR")
+
+
+def _without_ours(item: Object) -> Object:
+    return {key: value for key, value in item.items() if key not in _OURS_ALONE or not value}
 
 
 def _overlaid(base: Object, over: Object) -> Object:
@@ -300,6 +346,26 @@ def _eni_info(a: Allocation) -> Object:
         if a.attachment.vlan is not None:
             info["vid"] = a.attachment.vlan
     return info
+
+
+def _bound_in_place(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> Object:
+    """What is bound, with what others wrote beside it (status.msg, an ENI's further facts)."""
+    infos = status.get("eniInfos", {})
+    ours = {eni: {**infos.get(eni, {}), **info} for eni, info in wanted["eniInfos"].items()}
+    return {**status, **wanted, "eniInfos": ours}
+
+
+def _reserved_status(status: Mapping[str, Any], allocations: Sequence[Allocation]) -> Object:
+    """Unbind, as at the detach: the ENI infos stay with what they say of the past."""
+    infos = status.get("eniInfos", {})
+    ours = {
+        a.address.eni: {"id": a.address.eni, **infos.get(a.address.eni, {}), "status": "Unbind"}
+        for a in allocations
+        if a.address
+    }
+    fresh = {"phase": "Unbind", "instanceID": "", "trunkENIID": "", "eniInfos": ours}
+    kept = {} if "podLastSeen" in status else {"podLastSeen": kube_time(allocations[0].changed_at)}
+    return {**status, **kept, **fresh}
 
 
 def _unbound(status: Mapping[str, Any]) -> Object:

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ledger.rules.allocation import Allocation
+from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.pod_decisions import Decision, SeenPod, decide_pod, decide_podeni
+from ledger.rules.podeni_drift import at_rest, judge_podeni
 from ledger.rules.pods import PodFacts
 from ledger.store import inputs
 from ledger.store.book import Story, lock_pods, record
@@ -78,6 +79,9 @@ def _stories_of(
     else:
         deleting = bool((observation.object or {}).get("metadata", {}).get("deletionTimestamp"))
         decisions = decide_podeni(observation.uid, deleting, "a Kubernetes user", allocations)
+        shown = at_rest([a for a in allocations if a.phase is not Phase.RELEASED])
+        if shown and judge_podeni(observation.object, shown, decided.at) is not None:
+            decided.due.add(name)  # what was heard is no more than a reason to look
     if decisions or name in decided.problems or any(a.parked for a in allocations):
         decided.due.add(name)
     return _stories(decisions, allocations, observation.cause)

@@ -377,7 +377,7 @@ def test_p3_a_deleted_podeni_asks_for_the_release_once() -> None:
     life = Life().reserved()
     [decision] = decide_podeni("pe-1", True, "ann", [life.a])
     assert decision.entry == e.ReleaseRequested(
-        how="podeni-deleted", by="ann", reason="the PodENI was deleted"
+        how="podeni-deleted", by="ann", reason="the PodENI was deleted", podeni_uid="pe-1"
     )
     life.tell(decision.entry)
     assert decide_podeni("pe-1", True, "ann", [life.a]) == ()
