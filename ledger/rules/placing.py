@@ -61,6 +61,11 @@ def place_for(
     """
     if node.name != a.node:
         return f"node {a.node} has not been seen yet"
+    if node.ignored:
+        return (
+            f"node {node.name} takes no part (label k8s.aliyun.com/ignore-by-terway, or a virtual "
+            "kubelet): schedule the Pod to another node"
+        )
     exclusive = gives_whole_enis(node, enable_trunk=enable_trunk)
     if a.terms.eni_type == "Trunk" and exclusive:
         return (
