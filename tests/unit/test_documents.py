@@ -83,7 +83,7 @@ def complaint(words: Sequence[str]) -> str | None:
     match words:
         case ["make", *targets]:
             known = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-            missing = [target for target in targets if target not in known]
+            missing = [each for each in targets if "=" not in each and each not in known]
             return f"make has no target {missing}" if missing else None
         case ["python", "-m", module, *_]:
             place = ROOT / Path(*module.split("."))
