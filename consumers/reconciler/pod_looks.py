@@ -110,7 +110,7 @@ def _place(
         node,
         enable_trunk=about.enable_trunk,
         limits=about.limits,
-        carried=carried_by(fenced.connection, carrier),
+        carried=carried_by(fenced.connection, a.cluster, node.name, carrier),
     )
     if isinstance(placed, str):
         raise StateMoved(f"{a.namespace}/{a.pod}: somebody else took the place: {placed}")

@@ -130,17 +130,19 @@ def _surroundings(
         if isinstance(node, NodeFacts) and any(
             a.place is None or outdated(a.place, node) for a in wanted
         ):
-            about = _with_room(connection, about, node)
+            about = _with_room(connection, key.cluster, about, node)
     return allocations, about, pulled[0] if pulled else None
 
 
-def _with_room(connection: Connection, about: Surroundings, node: NodeFacts) -> Surroundings:
+def _with_room(
+    connection: Connection, cluster: str, about: Surroundings, node: NodeFacts
+) -> Surroundings:
     """What the node's instance type carries, and how much of it is taken."""
     carrier = carrier_on(node, enable_trunk=about.enable_trunk)
     return replace(
         about,
         limits=read_instance_type(connection, node.instance_type),
-        carried=carried_by(connection, carrier),
+        carried=carried_by(connection, cluster, node.name, carrier),
     )
 
 

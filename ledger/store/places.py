@@ -115,19 +115,28 @@ def keep_instance_type(connection: Connection, seen: InstanceTypeFacts) -> None:
     )
 
 
-def carried_by(connection: Connection, carrier: Carrier) -> int:
-    """How many ENIs of ours take a slot of a carrier: attached, on their way, or with a place there."""
+def carried_by(connection: Connection, cluster: str, node: str, carrier: Carrier) -> int:
+    """How many ENIs of ours take a slot of a carrier: attached, on their way, or with a place there.
+
+    `node` is the node it belongs to, by whose name those are found that only have a place.
+    """
     found: int = connection.exec_driver_sql(
         """
         SELECT (SELECT count(*) FROM ledger.allocation
                 WHERE phase <> 'released' AND instance = %(instance)s
                   AND trunk IS NOT DISTINCT FROM %(trunk)s)
              + (SELECT count(*) FROM ledger.allocation
-                WHERE phase = 'wanted' AND instance IS NULL
+                WHERE phase = 'wanted' AND cluster = %(cluster)s AND node = %(node)s
+                  AND instance IS NULL
                   AND state #>> '{place,instance_id}' = %(instance)s
                   AND state #>> '{place,trunk_eni_id}' IS NOT DISTINCT FROM %(trunk)s)
         """,
-        {"instance": carrier.instance_id, "trunk": carrier.trunk_eni_id},
+        {
+            "cluster": cluster,
+            "node": node,
+            "instance": carrier.instance_id,
+            "trunk": carrier.trunk_eni_id,
+        },
     ).scalar_one()
     return found
 

@@ -5,7 +5,7 @@ from ledger.store.database import Database
 
 
 def test_up_one_by_one_and_down_to_nothing(empty_database: str) -> None:
-    for revision in ("0001", "0002", "0003"):
+    for revision in ("0001", "0002", "0003", "0004"):
         assert migrate.upgrade(empty_database, revision) == revision
     assert migrate.upgrade(empty_database) == migrate.head()
     migrate.downgrade(empty_database, "base")
