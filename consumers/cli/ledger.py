@@ -24,6 +24,7 @@ from ledger.store import brakes, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
 from ledger.store.rebuild import check, rebuild
+from ledger.store.repairs import order_repair
 
 app = typer.Typer(add_completion=False)
 
@@ -180,27 +181,56 @@ def rebuild_(
     typer.echo(f"{rebuilt} allocations rebuilt; {len(differences)} rows had differed")
 
 
-@app.command(epilog="Example: [bold]eni-ledger verify[/bold], then [bold]--accept[/bold]")
+@app.command(
+    epilog="Example: [bold]eni-ledger verify[/bold], then [bold]--repair[/bold] or [bold]--accept[/bold]"
+)
 def verify(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only print findings and plan (also the default)")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="carry the printed plan out: everything planned is due")
+    ] = False,
     accept: Annotated[
         bool, typer.Option("--accept", help="what stands was looked at and may stay as it is")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look for what a person should see: drift, state that differs, open calls, brakes, parked work."""
+    """Look for what a person should see, and say what a repair would do about it.
+
+    Drift, state that differs, open calls, brakes, parked work. Exit code 1 when something was found.
+    """
+    if dry_run + repair + accept > 1:
+        raise typer.BadParameter("give one of --dry-run, --repair, --accept")
     settings = ledger_settings()
     with opened(settings) as connection:
         if accept:
             _accept(connection, settings.cluster_id)
         found = health.findings(connection, settings.cluster_id)
+        if repair:
+            _repair(connection, settings.cluster_id, found)
     if as_json:
         print_json(found)
     else:
-        for finding in found:
-            typer.echo(
-                f"{finding.what}: {finding.subject}: {finding.detail}\n  {finding.next_step}"
-            )
-        if not found:
-            typer.echo("nothing to look at")
+        _print_findings(found)
     if found:
         raise typer.Exit(1)
+
+
+def _repair(connection: Connection, cluster: str, found: list[health.Finding]) -> None:
+    due = {finding.work for finding in found if finding.work is not None}
+    unparked = order_repair(connection, cluster, due, who(), ledger_now(connection))
+    typer.echo(
+        f"started: {len(due)} pieces of work and a sweep are due, {unparked} unparked; "
+        "`eni-ledger verify` shows what remains",
+        err=True,
+    )
+
+
+def _print_findings(found: list[health.Finding]) -> None:
+    for finding in found:
+        typer.echo(f"{finding.what}: {finding.subject}: {finding.detail}")
+        typer.echo(f"  repair: {finding.plan or 'none without a person'}")
+        typer.echo(f"  next: {finding.next_step}")
+    if not found:
+        typer.echo("nothing to look at")

@@ -20,7 +20,7 @@ from consumers.reconciler.tools import Pause, Tools
 from consumers.runtime import metrics
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
-from ledger.rules.drift import Finding, SeenEni, judge_drift
+from ledger.rules.drift import Finding, SeenEni, judge_drift, remedy
 from ledger.rules.podeni_drift import at_rest, judge_podeni
 from ledger.store import brakes, sweeps, work
 from ledger.store.book import Story, append_remark, lock_allocations, record
@@ -61,10 +61,13 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
     findings, live = _compare(tools, held, answer, shown)
     _look_at_podenis(tools, podenis, live)
     for finding in findings:
-        if finding.settled and finding.kind == "leak":
-            _release_leak(tools, held, finding)
-        elif finding.settled and finding.kind == "missing":
-            _record_missing(tools, live[finding.eni], answer.request_id)
+        match remedy(finding.kind, settled=finding.settled):
+            case "delete":
+                _release_leak(tools, held, finding)
+            case "record-gone":
+                _record_missing(tools, live[finding.eni], answer.request_id)
+            case "look-again" | "ask-a-person":
+                pass
     period = _period(tools, answer.calls)
     PERIOD.set(period.total_seconds())
     return Outcome(tools.now() + period)

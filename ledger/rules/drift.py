@@ -79,15 +79,28 @@ def judge_drift(
             where = f"{a.namespace}/{a.pod} {a.interface}"
             found.append(("missing", id_, f"{where} holds it, and the cloud does not show it"))
     return [
-        Finding(kind, id_, detail, _agrees(kind, suspicions.get(id_), now))
+        Finding(kind, id_, detail, agrees(kind, suspicions.get(id_), now))
         for kind, id_, detail in sorted(found, key=lambda each: each[1])
     ]
+
+
+Remedy = Literal["delete", "record-gone", "look-again", "ask-a-person"]
+
+
+def remedy(kind: str, *, settled: bool) -> Remedy:
+    """What the next sweep does about a disagreement: the plan that `verify` prints, and what is done."""
+    if kind not in ("leak", "missing"):
+        return "ask-a-person"
+    if not settled:
+        return "look-again"
+    return "delete" if kind == "leak" else "record-gone"
+
+
+def agrees(kind: str, before: Suspicion | None, now: datetime) -> bool:
+    """Whether an earlier look found the same, long enough ago."""
+    return before is not None and before.kind == kind and now - before.first_seen >= LOOKS_APART
 
 
 def _should_be_seen(a: Allocation) -> bool:
     """Whether nothing is under way that would explain an absence."""
     return a.intent is None and a.deleting_since is None and a.phase is not Phase.RELEASING
-
-
-def _agrees(kind: str, before: Suspicion | None, now: datetime) -> bool:
-    return before is not None and before.kind == kind and now - before.first_seen >= LOOKS_APART

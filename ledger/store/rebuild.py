@@ -76,7 +76,8 @@ def tell(story: list[Recorded]) -> Told:
 
 def stories(connection: Connection) -> Iterator[Told]:
     """Every allocation's story, folded, in the order of their ids."""
-    found = connection.execution_options(stream_results=True).exec_driver_sql(_ENTRIES)
+    # For this query alone: set on the connection, it would make cursors of later writes as well.
+    found = connection.exec_driver_sql(_ENTRIES, execution_options={"stream_results": True})
     for _, entries in groupby(found, key=lambda row: row.allocation_id):
         yield tell([_recorded(row) for row in entries])
 

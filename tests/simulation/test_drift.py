@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from ledger.audit.health import findings
+from ledger.rules import entries as e
 from ledger.rules.allocation import Phase
-from tests.simulation.world import PODENIS, SimulatedWorld, fixed
+from ledger.store.book import Story, record
+from ledger.store.repairs import order_repair
+from tests.simulation.world import CLUSTER, PODENIS, SimulatedWorld, fixed
 
 PATH = PODENIS.format("example") + "/web-0"
 
@@ -211,3 +215,56 @@ def test_somebody_who_keeps_editing_is_met_ever_more_rarely(world: SimulatedWorl
     podeni = world.podeni("web-0")
     assert podeni is not None
     assert podeni["status"]["phase"] == "Bind"
+
+
+# ------------------------------------------------------------------------------ verify
+
+
+def found(world: SimulatedWorld) -> list[tuple[str, str]]:
+    """What `eni-ledger verify` finds, and plans."""
+    with world.database.transaction() as connection:
+        return [(each.what, each.plan) for each in findings(connection, CLUSTER)]
+
+
+def repair(world: SimulatedWorld) -> None:
+    """As `eni-ledger verify --repair`."""
+    with world.database.transaction() as connection:
+        due = {each.work for each in findings(connection, CLUSTER) if each.work is not None}
+        order_repair(connection, CLUSTER, due, "ann@host", world.time)
+
+
+def test_the_plan_of_verify_equals_what_repair_does(world: SimulatedWorld) -> None:
+    """Found while nobody worked; then one order, and the next verify finds nothing."""
+    world.create_pod("web-0")
+    world.settle(8)
+    before = shape(world)
+    assert found(world) == []
+    edited(world, phase_emptied)
+    world.publish()
+    world.take()
+    differs = "a PodENI does not show what is held"
+    assert found(world) == [(differs, "write it back in place, in phase Bind, after a live look")]
+    world.ground.rows("DELETE FROM ledger.work WHERE kind = 'pod' RETURNING 1")
+    world.work()
+    assert shape(world) != before
+    repair(world)
+    world.settle(3)
+    assert shape(world) == before
+    assert found(world) == []
+    kinds = entry_kinds(world)
+    assert kinds.index("repair-ordered") < kinds.index("podeni-restored")
+
+
+def test_a_repair_unparks_what_a_person_has_put_right(world: SimulatedWorld) -> None:
+    world.create_pod("web-0")
+    world.settle(8)
+    [bound] = world.allocations()
+    with world.database.transaction() as connection:
+        parked = e.Parked(reason="two hold it", next_step="look")
+        record(connection, [Story(bound.id, bound, (parked,), {})], world.time)
+    assert found(world) == [("parked", "unpark it and try again")]
+    repair(world)
+    world.settle(3)
+    assert found(world) == []
+    assert world.allocations()[0].parked is None
+    world.check_promises()

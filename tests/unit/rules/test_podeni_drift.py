@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ledger.rules import entries as e
+from ledger.rules.drift import remedy
 from ledger.rules.podeni import ForeignPodEni, next_restoring_write, next_write
 from ledger.rules.podeni_drift import (
     RESTORE_PAUSE_MAX,
@@ -173,3 +174,18 @@ def test_the_last_writer_is_named_as_far_as_it_is_known() -> None:
     live = {"metadata": {"managedFields": entries}}
     assert last_writer(live) == "kubectl-edit at 2026-01-01T00:05:00Z"
     assert last_writer({"metadata": {}}) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("kind", "settled", "what"),
+    [
+        ("leak", True, "delete"),
+        ("leak", False, "look-again"),
+        ("missing", True, "record-gone"),
+        ("missing", False, "look-again"),
+        ("leak-in-use", True, "ask-a-person"),
+        ("unknown-intent", True, "ask-a-person"),
+    ],
+)
+def test_p4_only_what_two_looks_agree_on_is_acted_on(kind: str, settled: bool, what: str) -> None:
+    assert remedy(kind, settled=settled) == what
