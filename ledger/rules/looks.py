@@ -123,6 +123,16 @@ def _kept(
     return None
 
 
+def restart_ttl_after_life(a: Allocation, pod_uid: str, now: datetime) -> e.TtlRestarted | None:
+    """What the end of a Pod means that came and went before it was seen: absence counts anew (P2).
+
+    None where the Pod is the allocation's own holder, or nothing is reserved.
+    """
+    if pod_uid == a.pod_uid:
+        return None
+    return restart_ttl(a, f"Pod {pod_uid} came and went unseen", now)
+
+
 def restart_ttl(a: Allocation, gap: str, now: datetime) -> e.TtlRestarted | None:
     """What a gap in the observation means for a reservation held across it: its TTL counts anew.
 

@@ -226,6 +226,10 @@ def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
     bound = tuple(a for a in shown if a.podeni_phase != "Deleting")
     if bound:
         return _podeni("Deleting", bound, about, ordered)
+    # Killed between writing a PodENI and recording it: then one may show this ENI all the same.
+    unrecorded = tuple(a for a in going if a.podeni_phase is None and a.address is not None)
+    if unrecorded:
+        return _podeni("Deleting", unrecorded, about, ordered)
     waits = []
     for a in going:
         step = _take_apart(a, about)

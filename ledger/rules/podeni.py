@@ -57,6 +57,8 @@ def next_write(
         if phase not in ("Initial", "Bind"):
             return None
         return Write("create", _new(allocations, carry_default_route))
+    if phase == "Deleting" and not _may_show(live, allocations):
+        return None
     _refuse_foreign(live, [*allocations, *beside])
     if phase in ("Initial", "Bind"):
         if live["metadata"].get("deletionTimestamp"):
@@ -144,6 +146,16 @@ def _towards_gone(live: Object | None, allocations: Sequence[Allocation]) -> Wri
     if not live["metadata"].get("deletionTimestamp"):
         return Write("delete", live)
     return _without_finalizers(live)
+
+
+def _may_show(live: Object, allocations: Sequence[Allocation]) -> bool:
+    """Whether this PodENI is that of these allocations: by their record of it or, where they have
+    none (a process was killed between write and record), by the ENIs it names."""
+    if any(a.podeni_uid for a in allocations):
+        return True
+    ours = {a.address.eni for a in allocations if a.address}
+    shown = live.get("spec", {}).get("allocations", [])
+    return any(item.get("eni", {}).get("id") in ours for item in shown)
 
 
 def _let_go(live: Object, pod_uid: str) -> Write:

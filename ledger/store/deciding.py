@@ -4,7 +4,7 @@ Intake calls it for what just came in, the reconciler for a Pod whose earlier ho
 found gone: the rules are level-triggered, so both may, and a second time nothing follows.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from ledger.rules.allocation import Allocation, Phase
+from ledger.rules.looks import restart_ttl_after_life
 from ledger.rules.pod_decisions import Decision, SeenPod, decide_pod, decide_podeni
 from ledger.rules.podeni_drift import at_rest, judge_podeni
 from ledger.rules.pods import PodFacts
@@ -72,8 +73,9 @@ def _stories_of(
 ) -> list[Story]:
     decisions: Sequence[Decision]
     if observation.key.entity == "pod":
-        outcome = decide_pod(seen_pod(observation), allocations, new_id)
-        decisions = outcome.decisions
+        pod = seen_pod(observation)
+        outcome = decide_pod(pod, allocations, new_id)
+        decisions = (*outcome.decisions, *_lives_unseen(pod, allocations, decided.at))
         if outcome.problem is not None:
             decided.problems[name] = outcome.problem
     else:
@@ -85,6 +87,18 @@ def _stories_of(
     if decisions or name in decided.problems or any(a.parked for a in allocations):
         decided.due.add(name)
     return _stories(decisions, allocations, observation.cause)
+
+
+def _lives_unseen(
+    pod: SeenPod, allocations: Sequence[Allocation], now: datetime
+) -> Iterator[Decision]:
+    """A Pod that is gone and never claimed its reservation: its end is where absence begins anew."""
+    if pod.running_uid is not None:
+        return
+    for a in allocations:
+        restarted = restart_ttl_after_life(a, pod.uid, now)
+        if restarted is not None:
+            yield Decision(a.id, restarted)
 
 
 def _stories(
