@@ -11,6 +11,7 @@ from uuid import UUID
 
 from consumers.reconciler.calls import INTENT_TAG
 from consumers.runtime.settings import Settings
+from deploy.local.cloud.model import CloudModel
 from tests.simulation.ground import Ground
 from tests.simulation.story import MUTATING, PodPlan
 from tests.simulation.trace import Trace
@@ -63,6 +64,7 @@ class Promises:
 
     ground: Ground
     truth: Truth
+    cloud: CloudModel
     trace: Trace
     settings: Settings
     plans: Mapping[Name, PodPlan]
@@ -70,7 +72,7 @@ class Promises:
     entries: int = 0
     _last_entry: int = 0
     _names: dict[UUID, Name] = field(default_factory=dict)
-    _had_address: set[UUID] = field(default_factory=set)
+    _addresses: dict[UUID, str] = field(default_factory=dict)
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
     _being_deleted: set[str] = field(default_factory=set)
 
@@ -159,11 +161,17 @@ class Promises:
         told = f"{'/'.join(name)} {str(allocation)[:8]} v{version} {kind} {_short(data)}"
         self.trace.tell(at, "ledger", told)
         if kind == "call-done" and data.get("address"):
-            self._had_address.add(allocation)
+            self._addresses[allocation] = data["address"]["eni"]
+        if kind == "eni-gone":
+            self._check_gone(name, self._addresses.pop(allocation, ""))
         if kind == "absence-confirmed" and self.truth.running_uid(name) == data["pod_uid"]:
             self.broken("P11", f"{'/'.join(name)} is taken for gone and runs")
         if kind == "release-decided":
             self._check_release(name, allocation, data["why"], at)
+
+    def _check_gone(self, name: Name, eni: str) -> None:
+        if eni in {each.id for each in self.cloud.enis()}:
+            self.broken("P2", f"{'/'.join(name)} loses {eni}, which is taken for gone and exists")
 
     def _check_release(self, name: Name, allocation: UUID, why: str, at: datetime) -> None:
         """P2 and P3: the promise to the Pod against what really was."""
@@ -172,7 +180,7 @@ class Promises:
             return
         who = "/".join(name)
         policy = plan.policy
-        if why == "never-allocated" and allocation in self._had_address:
+        if why == "never-allocated" and allocation in self._addresses:
             self.broken("P2", f"{who} had an address and is released as if it had none")
         if why == "elastic" and policy.kind != "elastic":
             self.broken("P2", f"{who} has a fixed IP and is released as elastic")

@@ -90,6 +90,8 @@ def _many(ground: Ground, seeds: range, keep_going: bool) -> int:
                 break
             for finding in report.findings:
                 print(f"seed {seed} breaks {finding.promise}: {finding.what}", flush=True)
+        if played % 25 == 0:
+            print(f"{played} seeds in {time.monotonic() - began:.0f} s", flush=True)
     took = time.monotonic() - began
     print(
         f"{played} seeds, {lives} Pod lives, {entries} entries, {virtual} of virtual time in "

@@ -39,6 +39,8 @@ PATHS: dict[Entity, str] = {
 }
 PARTITIONS = 2
 HEARTBEAT = timedelta(seconds=1)
+#: Only of Pods does anything wait for a watermark; the others only have to be there.
+HEARTBEAT_OF_OTHERS = timedelta(minutes=5)
 
 Partition = tuple[str, int]
 
@@ -75,7 +77,7 @@ class Wire:
         self._rng = rng
         self._now = now
         self._tell = tell
-        self._next_beat = now()
+        self._next_beat = self._others_beat = now()
         self._followed = {entity: _Followed(self._watch(entity, "0")) for entity in PATHS}
 
     # ------------------------------------------------------------------ producing
@@ -94,13 +96,16 @@ class Wire:
 
     def next_beat(self) -> datetime | None:
         """When a heartbeat has something new to say; None while it has not."""
-        if all(followed.beaten == self._version for followed in self._followed.values()):
+        if self._followed["pod"].beaten == self._version:
             return None
         return max(self._next_beat, self.down_until)
 
     def _beat(self) -> None:
+        others = self._now() >= self._others_beat
+        if others:
+            self._others_beat = self._now() + HEARTBEAT_OF_OTHERS
         for entity, followed in self._followed.items():
-            if followed.beaten == self._version:
+            if followed.beaten == self._version or not (others or entity == "pod"):
                 continue
             followed.beaten = self._version
             for partition in range(PARTITIONS):

@@ -2,6 +2,7 @@
 PostgreSQL, against the simulated cloud, Kubernetes API and log. One seed, one story.
 """
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -257,8 +258,8 @@ class SimulatedWorld:
 
     def _install(self) -> None:
         for name in ("podnetworkings", "podenis"):
-            crd = yaml.safe_load((ROOT / f"deploy/crds/{name}.yaml").read_text())
-            self.kube.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+            path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+            self.kube.create(path, copy.deepcopy(_crd(name)))
         self.kube.create("/api/v1/namespaces", {"metadata": {"name": "example"}})
         for index, spec in enumerate(self.world.nodes()):
             self.kube.create("/api/v1/nodes", node_object(spec, index, "2026-01-01T00:00:00Z"))
@@ -294,6 +295,12 @@ def _network() -> dict[str, Any]:
         "vSwitchOptions": ["vsw-bpxxxx"],
         "securityGroupIDs": ["sg-bpxxxx"],
     }
+
+
+@cache
+def _crd(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((ROOT / f"deploy/crds/{name}.yaml").read_text())
+    return read
 
 
 @cache

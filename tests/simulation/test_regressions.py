@@ -1,0 +1,75 @@
+"""What the simulation found in our own code, each as the shortest story that shows it."""
+
+from datetime import timedelta
+
+from ledger.rules.allocation import Phase
+from tests.simulation.world import Crash, SimulatedWorld, elastic
+
+
+def killed_after_creating_the_podeni(world: SimulatedWorld) -> None:
+    """The reconciler dies between writing the PodENI and recording that it did."""
+
+    def boundary(name: str) -> None:
+        if name == "after POST object" and world.podeni("web-0") is not None:
+            world.boundary = lambda name: None
+            raise Crash(name)
+
+    world.boundary = boundary
+    world.publish()
+    world.take()
+    try:
+        world.work()
+    except Crash:
+        return
+    raise AssertionError("no PodENI was written")
+
+
+def test_p4_a_podeni_that_was_never_recorded_goes_with_its_pod(world: SimulatedWorld) -> None:
+    """Seed 1: it stayed for ever, and every later Pod of the name waited for somebody to remove it."""
+    world.create_pod("web-0", networks=[elastic()])
+    killed_after_creating_the_podeni(world)
+    world.delete_pod("web-0")
+    world.advance(timedelta(minutes=1))
+    world.settle(10)
+    assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
+    assert world.podeni("web-0") is None
+    world.create_pod("web-0", networks=[elastic()])
+    world.settle(10)
+    assert world.allocations()[-1].phase is Phase.BOUND
+
+
+def test_p4_a_podeni_that_was_never_recorded_does_not_hold_up_its_successor(
+    world: SimulatedWorld,
+) -> None:
+    world.create_pod("web-0", networks=[elastic()])
+    killed_after_creating_the_podeni(world)
+    world.delete_pod("web-0")
+    uid = world.create_pod("web-0", networks=[elastic()])
+    world.advance(timedelta(minutes=1))
+    world.settle(20)
+    assert sorted(a.phase for a in world.allocations()) == [Phase.BOUND, Phase.RELEASED]
+    podeni = world.podeni("web-0")
+    assert podeni is not None
+    assert podeni["status"]["phase"] == "Bind"
+    assert podeni["metadata"]["annotations"]["k8s.aliyun.com/pod-uid"] == uid
+
+
+def test_p2_a_pod_that_came_and_went_unseen_begins_the_absence_anew(world: SimulatedWorld) -> None:
+    """Seed 9: everything was down while a Pod lived; only its end was seen, and the TTL went on
+    from its predecessor's."""
+    world.create_pod("web-0")
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.advance(timedelta(minutes=50))
+    world.create_pod("web-0")
+    world.advance(timedelta(minutes=5))
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.advance(timedelta(minutes=50))
+    world.settle(5)
+    assert [a.phase for a in world.allocations()] == [Phase.RESERVED]
+    world.advance(timedelta(minutes=10))
+    world.settle(5)
+    assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
+    world.check_promises()
