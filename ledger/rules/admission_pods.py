@@ -248,7 +248,7 @@ def _mutated(
     policy: PodPolicy,
 ) -> dict[str, Any]:
     networks = request.networks
-    after: dict[str, Any] = copy.deepcopy(dict(obj))
+    after = _copied(obj)
     metadata = after.get("metadata") or {}
     if not request.seen:
         annotations = dict(metadata.get("annotations") or {})
@@ -262,6 +262,17 @@ def _mutated(
         _request_resource(after["spec"]["containers"][0], resource, len(networks))
     require_zones(after["spec"], pod, previous, request.zones)
     return after
+
+
+def _copied(obj: KubeObject) -> dict[str, Any]:
+    """A copy of the Pod whose changed parts can be changed; the rest is shared, because copying a
+    whole Pod took longer than deciding about it."""
+    after = dict(obj)
+    spec = dict(after["spec"])
+    spec["containers"] = [dict(spec["containers"][0]), *spec["containers"][1:]]
+    if "affinity" in spec:
+        spec["affinity"] = copy.deepcopy(spec["affinity"])
+    return after | {"spec": spec}
 
 
 def _request_resource(container: dict[str, Any], resource: str, count: int) -> None:

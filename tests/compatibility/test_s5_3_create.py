@@ -148,5 +148,7 @@ def test_5_5_a_reused_eni_keeps_its_terms_whatever_the_new_pod_asks_for() -> Non
     reserved = Life().reserved()
     other = {"vSwitchOptions": ["vsw-other"], "securityGroupIDs": ["sg-other"]}
     (only,) = decided(other, held=[reserved.a], uid="uid-2").decisions
-    assert only.entry == e.Claimed(pod_uid="uid-2", node="node-h1")
-    assert reserved.tell(only.entry).a.terms.vswitch_ids == ("vsw-h",)
+    assert isinstance(only.entry, e.Claimed)
+    claimed = reserved.tell(only.entry).a
+    assert (claimed.terms.vswitch_ids, claimed.terms.security_group_ids) == (("vsw-h",), ("sg-1",))
+    assert claimed.address == Life().created().a.address
