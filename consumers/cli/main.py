@@ -42,9 +42,14 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("consumers.cli.explain", "Why a Pod's network is in the state it is in."),
     "reservations": Entry("consumers.cli.ledger", "The fixed IPs that are kept, and until when."),
     "release": Entry("consumers.cli.ledger", "End a reservation by hand."),
+    "security-groups": Entry(
+        "consumers.cli.ledger", "Put a Pod's existing ENIs into other groups."
+    ),
     "pause": Entry("consumers.cli.ledger", "Stop acting: everything, or only what destroys."),
     "resume": Entry("consumers.cli.ledger", "Act again after a pause."),
-    "verify": Entry("consumers.cli.ledger", "Check the ledger's seals and its projections."),
+    "verify": Entry(
+        "consumers.cli.ledger", "What a person should look at: drift, open calls, brakes."
+    ),
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }

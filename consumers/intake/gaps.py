@@ -7,6 +7,7 @@ reservation can end, because the watermark is behind.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -14,7 +15,12 @@ from sqlalchemy import Connection
 from consumers.intake.batches import Read, cause_of
 from ledger.rules.looks import restart_ttl
 from ledger.store import inputs
-from ledger.store.book import Story, lock_reservations, record
+from ledger.store.book import (
+    Story,
+    clusters_with_reservations,
+    lock_reservations,
+    record,
+)
 from ledger.store.database import Database, ledger_now
 
 _log = structlog.get_logger(__name__)
@@ -27,7 +33,17 @@ def restart_ttls(database: Database, readable: Iterable[Read]) -> int:
         with database.transaction() as connection:
             gap = _gap(connection, one)
             if gap is not None:
-                restarted += _restart(connection, one, gap)
+                cause = {**cause_of(one), "gap": gap}
+                restarted += _restart(connection, one.message.cluster, gap, cause)
+    return restarted
+
+
+def restart_after_loss(database: Database, why: str) -> int:
+    """Restart every TTL: messages about Pods were lost before anybody took them in."""
+    restarted = 0
+    with database.transaction() as connection:
+        for cluster in clusters_with_reservations(connection):
+            restarted += _restart(connection, cluster, why, {"lost_messages": why})
     return restarted
 
 
@@ -62,10 +78,9 @@ def _gap(connection: Connection, one: Read) -> str | None:
     return None
 
 
-def _restart(connection: Connection, one: Read, gap: str) -> int:
-    held = lock_reservations(connection, one.message.cluster)
+def _restart(connection: Connection, cluster: str, gap: str, cause: dict[str, Any]) -> int:
+    held = lock_reservations(connection, cluster)
     now = ledger_now(connection)
-    cause = {**cause_of(one), "gap": gap}
     stories = []
     for a in held:
         entry = restart_ttl(a, gap, now)
@@ -75,7 +90,7 @@ def _restart(connection: Connection, one: Read, gap: str) -> int:
     if stories:
         _log.warning(
             "Pods were not observed for a while: TTLs count anew",
-            cluster=one.message.cluster,
+            cluster=cluster,
             gap=gap,
             reservations=len(stories),
         )

@@ -30,6 +30,7 @@ from consumers.runtime import metrics
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
 from ledger.store.database import FROZEN_AFTER_S, Database
+from ledger.store.guard import unsafe
 from ledger.store.inputs import ZombieConsumer
 
 _log = structlog.get_logger(__name__)
@@ -57,13 +58,27 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
     try:
         while not stop.is_set():
             try:
-                await _serve(settings, database, stop, health)
+                why = await asyncio.to_thread(_unsafe, settings, database)
+                health.ready("guard", why is None, why or "the right schema and clock")
+                if why is None:
+                    await _serve(settings, database, stop, health)
+                else:
+                    _log.error("not taking in yet", cause=why)
             except (KafkaError, KafkaSetupError, OSError) as unavailable:
                 health.ready("kafka", False, f"connecting again: {unavailable!r}")
                 _log.warning("Kafka is unavailable: connecting again", cause=repr(unavailable))
             await _pause(stop, 0 if stop.is_set() else _RETRY_S)
     finally:
         database.close()
+
+
+def _unsafe(settings: Settings, database: Database) -> str | None:
+    """Why nothing may be taken in, or None."""
+    try:
+        with database.transaction() as connection:
+            return unsafe(connection, clock_may_be_replaced=settings.local_stack)
+    except OperationalError as unavailable:
+        return f"PostgreSQL: {unavailable.orig}"
 
 
 async def _serve(

@@ -18,7 +18,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumers.contract.events import Record
 from consumers.contract.kafka_client import consumer_options, stop_consumer
+from consumers.contract.topics import entity_topic
 from consumers.intake.batches import event_id
+from consumers.intake.gaps import restart_after_loss
 from consumers.runtime.settings import KafkaSettings
 from ledger.store import inputs
 from ledger.store.database import Database
@@ -216,6 +218,9 @@ class Positions:
             position=position,
             cause=why,
         )
+        if partition.topic == entity_topic("pod", self._settings.topic_prefix):
+            # What was in the log and not read is lost: Pods may have come and gone unseen (P2).
+            await asyncio.to_thread(restart_after_loss, self._database, why)
         await self._in_thread(inputs.reset_offset, partition.topic, partition.partition, first)
         return Standing(first, None)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 
@@ -88,13 +89,14 @@ def _take(
     try:
         with connection.begin_nested():
             news, entries = _apply(connection, readable, new_id)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, ValidationError):
+        # Not the message's fault: the database is away, or holds what a newer version wrote.
         raise
     except Exception as refused:  # noqa: BLE001 - the boundary of one record: it must not stop others
         if len(readable) == 1:
             if not isinstance(refused, DataError | IntegrityError | ImpossibleEntry):
                 _log.exception(
-                    "a message met a defect: please report it", event=readable[0].message.id
+                    "a message met a defect: please report it", message=readable[0].message.id
                 )
             return 0, 0, [Unreadable(readable[0].record, "refused", _in_one_line(refused))]
         half = len(readable) // 2

@@ -28,7 +28,7 @@ from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
 from ledger.store.database import FROZEN_AFTER_S, Database
 from ledger.store.feed import stamp
-from ledger.store.guard import check_clock, check_schema
+from ledger.store.guard import unsafe
 from ledger.store.places import WrongCluster, confirm_cluster
 from ledger.store.sweeps import begin_sweeping
 from ledger.store.work import CHANNEL
@@ -112,9 +112,7 @@ def _unsafe(tools: Tools) -> str | None:
     try:
         uid = tools.kube.cluster_uid()
         with tools.database.transaction() as connection:
-            why = check_schema(connection)
-            if why is None and not tools.settings.local_stack:
-                why = check_clock(connection)
+            why = unsafe(connection, clock_may_be_replaced=tools.settings.local_stack)
             if why is not None:
                 return why
             confirm_cluster(connection, tools.settings.cluster_id, uid)

@@ -138,9 +138,8 @@ def reservations(connection: Connection, cluster: str) -> list[Reservation]:
 def pods_reporting(connection: Connection, cluster: str, ip: str) -> list[str]:
     """Pods (`namespace/name`) whose newest event shows this address, though we never gave it out."""
     found = connection.exec_driver_sql(
-        "SELECT namespace || '/' || name FROM ledger.observation "
-        "WHERE cluster = %(cluster)s AND entity = 'pod' AND alive AND object #>> '{status,podIP}' = %(ip)s "
-        "ORDER BY 1",
+        "SELECT namespace || '/' || pod FROM audit.reported_addresses "
+        "WHERE cluster = %(cluster)s AND ip = %(ip)s ORDER BY 1",
         {"cluster": cluster, "ip": ip},
     )
     return list(found.scalars())

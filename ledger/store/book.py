@@ -44,6 +44,8 @@ def record(connection: Connection, stories: Sequence[Story], now: datetime) -> l
     if not stories:
         return []
     sql = queries("book")
+    # A clock that stepped back must not open a period before the one it follows.
+    now = max([now, *(story.before.changed_at for story in stories if story.before)])
     written: list[rows.EntryRow] = []
     reached: list[Allocation] = []
     ending: list[rows.EndingRow] = []
@@ -160,6 +162,15 @@ def lock_allocations(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, 
     found = connection.exec_driver_sql(queries("book")["lock_allocations"], {"id": list(ids)})
     states = (Allocation.model_validate(state) for state in found.scalars())
     return {state.id: state for state in states}
+
+
+def clusters_with_reservations(connection: Connection) -> list[str]:
+    """The clusters in which a TTL is running."""
+    found = connection.exec_driver_sql(
+        "SELECT DISTINCT cluster FROM ledger.allocation "
+        "WHERE ttl_due IS NOT NULL AND phase IN ('leaving', 'reserved') ORDER BY cluster"
+    )
+    return list(found.scalars())
 
 
 def lock_reservations(connection: Connection, cluster: str) -> list[Allocation]:

@@ -5,6 +5,14 @@ from sqlalchemy import Connection
 from ledger.store import migrate
 
 
+def unsafe(connection: Connection, *, clock_may_be_replaced: bool) -> str | None:
+    """Why nothing may be written by this code to this database; None when it may."""
+    why = check_schema(connection)
+    if why is None and not clock_may_be_replaced:
+        why = check_clock(connection)
+    return why
+
+
 def check_schema(connection: Connection) -> str | None:
     """Why the schema is not the one this code knows; None when it is, or newer.
 

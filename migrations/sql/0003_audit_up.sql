@@ -61,6 +61,13 @@ SELECT e.id AS entry, e.cluster, a.namespace, a.pod, a.interface, e.version, e.k
 FROM ledger.entry e LEFT JOIN ledger.allocation a ON a.id = e.allocation_id;
 COMMENT ON VIEW audit.story IS 'The entries themselves; those without an allocation are commands and alarms.';
 
+CREATE VIEW audit.reported_addresses AS
+SELECT o.cluster, o.namespace, o.name AS pod, o.uid AS pod_uid, o.object #>> '{status,podIP}' AS ip
+FROM ledger.observation o
+WHERE o.entity = 'pod' AND o.alive AND o.object #>> '{status,podIP}' <> '';
+COMMENT ON VIEW audit.reported_addresses IS
+    'The address each living Pod reports, whoever gave it out: what to say of one that is not managed here.';
+
 CREATE VIEW audit.vswitch_capacity AS
 SELECT v.id AS vswitch, v.vpc, v.zone, v.cidr, v.free_ips AS free_estimate, v.looked_at,
        count(a.id) FILTER (WHERE a.phase IN ('wanted', 'bound')) AS in_use,

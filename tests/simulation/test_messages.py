@@ -272,3 +272,17 @@ def test_p2_a_gap_in_the_observation_restarts_the_ttl(world: SimulatedWorld) -> 
     world.settle(5)
     assert world.allocations()[0].phase is Phase.RESERVED
     world.check_promises()
+
+
+def test_a_clock_that_steps_back_wedges_nobody(world: SimulatedWorld) -> None:
+    world.create_pod("web-0")
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.settle(5)
+    world.advance(timedelta(seconds=-8))
+    second = world.create_pod("web-0", node="node-h2")
+    world.settle(30)
+    [again] = world.allocations()
+    assert again.phase is Phase.BOUND
+    assert again.pod_uid == second
+    world.check_promises()

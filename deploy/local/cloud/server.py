@@ -26,6 +26,7 @@ LONGEST_SILENCE_S = 300.0
 
 #: How uvicorn serves it. Whoever waits for a silent answer is cut off when the server stops.
 SERVER_OPTIONS: dict[str, Any] = {
+    "log_config": None,  # the logging of the process it runs in stays as it is
     "log_level": "warning",
     "access_log": False,
     "lifespan": "off",

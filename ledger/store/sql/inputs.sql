@@ -129,7 +129,8 @@ SELECT epoch, resource_version FROM ledger.watermark
 WHERE topic = %(topic)s AND partition = %(partition)s AND cluster = %(cluster)s
 
 -- name: watermark_of
-SELECT min(resource_version) FROM ledger.watermark WHERE topic = %(topic)s AND cluster = %(cluster)s
+-- A partition that has not heard of the newest epoch is behind, whatever number it has reached.
+SELECT CASE WHEN min(epoch) < max(epoch) THEN 0 ELSE min(resource_version) END FROM ledger.watermark WHERE topic = %(topic)s AND cluster = %(cluster)s
 
 -- name: bury
 INSERT INTO ledger.dead_letter (topic, partition, "offset", key, value, headers, error_class, message, recorded_at, fingerprint)

@@ -93,7 +93,16 @@ def test_the_auditor_reads_the_public_schema_and_nothing_else(
     connection: psycopg.Connection[Any],
 ) -> None:
     connection.execute("SET ROLE eni_ledger_auditor")
-    views = ("tenures", "allocations", "reservations", "calls", "story", "vswitch_capacity")
+    views = (
+        "tenures",
+        "allocations",
+        "reservations",
+        "calls",
+        "story",
+        "vswitch_capacity",
+        "reported_addresses",
+        "drift",
+    )
     for view in views:
         connection.execute(f"SELECT * FROM audit.{view}")
     connection.execute("SELECT * FROM audit.ip_owner_at('10.0.0.1')")
