@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from consumers.kube.resources import (
 from consumers.runtime.settings import load_settings
 from ledger.rules.admission_explanation import Explanation, explain_pod
 from ledger.rules.admission_pods import ClusterView, PodPolicy
+from ledger.rules.changes import CHANGES
 from ledger.rules.eni_config import EniConfig, EniConfigError
 from ledger.rules.objects import ObjectError, mapping_at, text_map_at
 from ledger.rules.podnetworkings import PodNetworking
@@ -126,6 +128,7 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
         "previousZones": list(explanation.previous_zones),
         "limits": list(explanation.limits),
         "warnings": list(explanation.warnings),
+        "changes": [asdict(change) for change in CHANGES],
     }
 
 
@@ -156,6 +159,11 @@ def show(explanation: Explanation, console: Console) -> None:
             console.print(f"\n{title}:")
             for line in lines:
                 console.print(f"  - {line}", markup=False)
+    if explanation.report.chosen:
+        console.print("\nWhen a change of the PodNetworking applies:")
+        for change in CHANGES:
+            told = f"  - {change.field}: {change.when}; {change.what}"
+            console.print(told, markup=False, soft_wrap=True)
 
 
 def _look(

@@ -20,6 +20,7 @@ from consumers.runtime.settings import load_settings
 from ledger.audit import health
 from ledger.audit.questions import reservations as read_reservations
 from ledger.rules import entries as e
+from ledger.rules.networks import SECURITY_GROUPS_MAX
 from ledger.store import brakes, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
@@ -146,6 +147,37 @@ def release(
             "is being released" if a.phase.value == "reserved" else "is released when the Pod goes"
         )
         typer.echo(f"{pod} {a.interface}: {address} {when}")
+
+
+@app.command(
+    "security-groups",
+    epilog="Example: [bold]eni-ledger security-groups shop/web-0 sg-1,sg-2 --reason audit[/bold]",
+)
+def security_groups(
+    pod: Annotated[str, typer.Argument(help="NAMESPACE/NAME")],
+    groups: Annotated[str, typer.Argument(help="security group ids, separated by commas")],
+    reason: Annotated[str, typer.Option(help="why, for those who read the ledger later")],
+) -> None:
+    """Put the ENIs a Pod holds, or that are reserved for it, into other security groups."""
+    settings = ledger_settings()
+    namespace, name = pod_name(pod)
+    ids = tuple(dict.fromkeys(each.strip() for each in groups.split(",") if each.strip()))
+    if not 1 <= len(ids) <= SECURITY_GROUPS_MAX:
+        raise CommandError(f"{groups!r}: give 1 to {SECURITY_GROUPS_MAX} security group ids")
+    with opened(settings) as connection:
+        held = lock_pods(connection, [(settings.cluster_id, namespace, name, "")])
+        serving = [a for a in held.get((settings.cluster_id, namespace, name), []) if a.serving]
+        if not serving:
+            raise CommandError(f"Pod {pod} holds no ENI: see `eni-ledger audit pod {pod}`")
+        entry = e.SecurityGroupsAsked(security_group_ids=ids, by=who(), reason=reason)
+        cause = {"command": f"security-groups {pod} {groups}", "by": who(), "reason": reason}
+        now = ledger_now(connection)
+        record(connection, [Story(a.id, a, (entry,), cause) for a in serving], now)
+        work.signal(connection, [work.WorkKey(settings.cluster_id, "pod", namespace, name)], now)
+        work.notify(connection)
+    for a in serving:
+        eni = a.address.eni if a.address else "the ENI that is being made"
+        typer.echo(f"{pod} {a.interface}: {eni} is put into {', '.join(ids)}")
 
 
 def _accept(connection: Connection, cluster: str) -> None:

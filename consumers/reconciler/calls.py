@@ -134,6 +134,9 @@ def _send(tools: Tools, cluster: str, intent: Intent) -> Answer[Eni] | Answer[No
             )
         case "DeleteNetworkInterface":
             return tools.cloud.delete_eni(told["eni"])
+        case "ModifyNetworkInterfaceAttribute":
+            groups = told["security_group_ids"].split(",")
+            return tools.cloud.modify_eni_security_groups(told["eni"], groups)
 
 
 def _done(

@@ -111,6 +111,11 @@ def judge_open_call(
             return (done,)
         case "DeleteNetworkInterface", str(status) if status == DELETING:
             return (done,)
+        case "ModifyNetworkInterfaceAttribute", str():
+            assert eni is not None
+            asked = set(intent.parameters["security_group_ids"].split(","))
+            if set(eni.security_group_ids) == asked:
+                return (done,)
         case "DetachNetworkInterface" | "DeleteNetworkInterface", None if late:
             return (done, e.EniGone(expected=intent.api == "DeleteNetworkInterface"))
         case _:

@@ -11,6 +11,7 @@ _WORDS = {
     "AttachNetworkInterface": ("AttachENI", "AttachENISucceed", "AttachENIFailed"),
     "DetachNetworkInterface": ("DetachENI", "DetachENISucceed", "DetachENIFailed"),
     "DeleteNetworkInterface": ("DeleteENI", "DeleteENISucceed", "DeleteENIFailed"),
+    "ModifyNetworkInterfaceAttribute": ("ModifyENI", "ModifyENISucceed", "ModifyENIFailed"),
     "UpdatePodENI": ("UpdatePodENI", "UpdatePodENISucceed", "UpdatePodENIFailed"),
     "PodAdmit": ("CreatePod", "PodAdmitted", "MissedByAdmission"),
     "PodCreate": ("CreatePod", "PodCreateSucceed", "PodCreateFailed"),

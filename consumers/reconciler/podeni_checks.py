@@ -91,7 +91,8 @@ def _restore(
         if _running_uid(answer) != first.pod_uid:
             _question(tools, held, step, answer)
             return None
-    by = last_writer(live)
+    ours = any(a.podeni_outdated for a in step.allocations)
+    by = "eni-ledger: security groups changed on request" if ours else last_writer(live)
 
     def towards(at: Object | None) -> Write | None:
         return next_restoring_write(
@@ -103,14 +104,17 @@ def _restore(
         )
 
     uid = write_until_done(tools, held, live, first, towards)
-    RESTORED.inc()
-    _log.warning("PodENI restored", podeni=f"{first.namespace}/{first.pod}", differed=what, by=by)
+    if not ours:
+        RESTORED.inc()
+        name = f"{first.namespace}/{first.pod}"
+        _log.warning("PodENI restored", podeni=name, differed=what, by=by)
     cause: dict[str, Any] = {"look": "podeni", "differed": list(differs.paths), "last_writer": by}
     with tools.fenced(held, step.allocations) as fenced:
         for a in step.allocations:
             entry = e.PodEniRestored(uid=uid, differed=differs.paths, by=by)
             fenced.record(a, [entry], cause)
-    tell_pod(tools, first, "UpdatePodENI", f"restored, {by} had changed {what}", failed=False)
+    note = f"{what}: {by}" if ours else f"restored, {by} had changed {what}"
+    tell_pod(tools, first, "UpdatePodENI", note, failed=False)
     return None
 
 

@@ -105,6 +105,8 @@ class Allocation(_Model):
     deleting_since: datetime | None = None
     podeni_phase: str | None = None
     podeni_uid: str | None = None
+    podeni_outdated: bool = False
+    asked_security_groups: tuple[str, ...] | None = None
     restored_at: datetime | None = None
     restorations: int = 0
     exhausted_vswitches: dict[str, datetime] = {}
@@ -211,7 +213,7 @@ def _open_intent(state: Allocation, entry: BaseModel, intent: UUID) -> Intent:
 @_on(e.Claimed)
 def _claimed(state: Allocation, entry: e.Claimed, at: datetime) -> Changes:
     _must(state.phase in (Phase.LEAVING, Phase.RESERVED), state, entry)
-    return {
+    changes: Changes = {
         "phase": Phase.WANTED,
         "pod_uid": entry.pod_uid,
         "node": entry.node,
@@ -220,6 +222,11 @@ def _claimed(state: Allocation, entry: e.Claimed, at: datetime) -> Changes:
         "ttl_due": None,
         "reported_gone": None,
     }
+    if entry.lifetime is not None:
+        words = entry.lifetime.model_dump(exclude={"retention"})
+        changes["terms"] = state.terms.model_copy(update=words)
+        changes["retention"] = entry.lifetime.retention
+    return changes
 
 
 @_on(e.GoneReported)
@@ -296,6 +303,17 @@ def _released(state: Allocation, entry: e.Released, at: datetime) -> Changes:
     return {"phase": Phase.RELEASED, "deleting_since": None}
 
 
+@_on(e.SecurityGroupsAsked)
+def _security_groups_asked(
+    state: Allocation, entry: e.SecurityGroupsAsked, at: datetime
+) -> Changes:
+    _must(state.serving, state, entry)
+    groups = entry.security_group_ids
+    changes: Changes = {"terms": state.terms.model_copy(update={"security_group_ids": groups})}
+    shown = state.address.security_group_ids if state.address else groups
+    return changes | {"asked_security_groups": groups if groups != shown else None}
+
+
 # ------------------------------------------------------------------------------ calls
 
 
@@ -335,6 +353,18 @@ def _call_done(state: Allocation, entry: e.CallDone, at: datetime) -> Changes:
             return settled | _moving_off(state, at)
         case "DeleteNetworkInterface":
             return settled | {"deleting_since": at}
+        case "ModifyNetworkInterfaceAttribute":
+            return settled | _regrouped(state, intent)
+
+
+def _regrouped(state: Allocation, intent: Intent) -> Changes:
+    """In its new security groups; a later wish for others stays."""
+    groups = tuple(intent.parameters["security_group_ids"].split(","))
+    still = state.asked_security_groups if state.asked_security_groups != groups else None
+    if state.address is None:
+        return {"asked_security_groups": None}
+    address = state.address.model_copy(update={"security_group_ids": groups})
+    return {"address": address, "asked_security_groups": still, "podeni_outdated": True}
 
 
 def _moving_off(state: Allocation, at: datetime) -> Changes:
@@ -351,7 +381,15 @@ def _call_refused(state: Allocation, entry: e.CallRefused, at: datetime) -> Chan
     if intent.api == "CreateNetworkInterface" and entry.code in VSWITCH_FULL:
         full = {**state.exhausted_vswitches, intent.parameters["vswitch_id"]: at}
         changes["exhausted_vswitches"] = full
+    if intent.api == "ModifyNetworkInterfaceAttribute" and not (
+        entry.throttled or entry.code.startswith(PASSING)
+    ):
+        changes["asked_security_groups"] = None  # a definite no: the wish ends, and is told
     return changes
+
+
+# The ENI is in the middle of something: the same call may be accepted later.
+PASSING = ("InvalidOperation", "Operation.", "IncorrectStatus")
 
 
 # Two codes for one condition (reference §5.3, terway PRs 75761cd1 and 2e90d624).
@@ -418,7 +456,7 @@ def _podeni_written(state: Allocation, entry: e.PodEniWritten, at: datetime) -> 
     changes: Changes = {"podeni_phase": entry.phase, "podeni_uid": entry.uid}
     if entry.phase == "Bind":
         _must(state.phase is Phase.WANTED, state, entry)
-        changes["phase"] = Phase.BOUND
+        changes |= {"phase": Phase.BOUND, "podeni_outdated": False}
     elif entry.phase == "Unbind" and state.phase is Phase.LEAVING:
         changes["phase"] = Phase.RESERVED
     elif entry.phase == "Gone":
@@ -434,7 +472,10 @@ def _podeni_restored(state: Allocation, entry: e.PodEniRestored, at: datetime) -
     _must(state.phase in (Phase.BOUND, Phase.RESERVED), state, entry)
     lately = state.restored_at is not None and at - state.restored_at < RESTORED_LATELY
     times = state.restorations + 1 if lately else 1
-    return {"podeni_uid": entry.uid, "restored_at": at, "restorations": times}
+    changes: Changes = {"podeni_uid": entry.uid, "podeni_outdated": False}
+    if state.podeni_outdated:
+        return changes  # our own doing: nobody edited it
+    return changes | {"restored_at": at, "restorations": times}
 
 
 # Restorations of a PodENI closer together than this count as one quarrel with whoever edits it.

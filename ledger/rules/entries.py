@@ -16,6 +16,7 @@ Api = Literal[
     "AttachNetworkInterface",
     "DetachNetworkInterface",
     "DeleteNetworkInterface",
+    "ModifyNetworkInterfaceAttribute",
 ]
 
 
@@ -88,12 +89,25 @@ class Requested(_Model):
     retention: Retention
 
 
+class Lifetime(_Model):
+    """How long an address outlives its Pod, and the words of it that the PodENI shows."""
+
+    retention: Retention
+    allocation_type: Literal["Elastic", "Fixed"]
+    release_strategy: str = ""
+    release_after: str = ""
+
+
 class Claimed(_Model):
-    """A new Pod of the same name takes over the reservation."""
+    """A new Pod of the same name takes over the reservation.
+
+    `lifetime` is what the new Pod asks for, where that is something else than before.
+    """
 
     kind: Literal["claimed"] = "claimed"
     pod_uid: str
     node: str
+    lifetime: Lifetime | None = None
 
 
 class GoneReported(_Model):
@@ -154,6 +168,15 @@ class ReleaseDecided(_Model):
     kind: Literal["release-decided"] = "release-decided"
     why: Literal["elastic", "ttl", "requested", "never-allocated"]
     note: str = ""
+
+
+class SecurityGroupsAsked(_Model):
+    """A person wants an existing ENI in these security groups."""
+
+    kind: Literal["security-groups-asked"] = "security-groups-asked"
+    security_group_ids: tuple[str, ...]
+    by: str
+    reason: str
 
 
 class Placed(_Model):
@@ -306,6 +329,7 @@ Entry = Annotated[
     | ReleaseRequested
     | ReleaseWithdrawn
     | ReleaseDecided
+    | SecurityGroupsAsked
     | Placed
     | CallIntended
     | CallDone

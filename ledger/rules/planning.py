@@ -169,7 +169,7 @@ def plan(allocations: Sequence[Allocation], about: Surroundings) -> Step:
     """
     ordered = sorted(allocations, key=lambda a: (a.interface, a.created_at, str(a.id)))
     waits: list[Wait] = []
-    for branch in (_open_calls, _hearsay, _going_back, _leaving, _serving, _reserved, _resting):
+    for branch in _BRANCHES:
         step = branch(ordered, about)
         if step is not None and not isinstance(step, Wait):
             return step
@@ -343,6 +343,19 @@ def _reserved(ordered: Sequence[Allocation], about: Surroundings) -> Step | None
     return Wait(min(times), "reserved until its TTL is due") if times else None
 
 
+def _regrouping(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
+    """Put an existing ENI into the security groups that a person asked for."""
+    for a in _free(ordered, Phase.WANTED, Phase.BOUND, Phase.LEAVING, Phase.RESERVED):
+        if a.asked_security_groups is None or a.address is None:
+            continue
+        if a.attachment is not None and a.attachment.motion != "attached":
+            continue  # the cloud refuses it in motion; when that has ended it is planned again
+        groups = ",".join(a.asked_security_groups)
+        told = {"eni": a.address.eni, "security_group_ids": groups}
+        return _call(a, "ModifyNetworkInterfaceAttribute", told, about)
+    return None
+
+
 def _resting(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
     """Once a turn: the PodENI may have been edited or deleted by hand while everything rested."""
     shown = at_rest(ordered)
@@ -468,3 +481,16 @@ def _podeni(
     if "podeni" in about.paused:
         return Wait(None, f"the PodENI could not be written into phase {phase}")
     return WritePodEni(phase, allocations, tuple(a for a in ordered if a not in allocations))
+
+
+# In this order a step is looked for; what one branch waits for holds up no other.
+_BRANCHES = (
+    _open_calls,
+    _hearsay,
+    _going_back,
+    _leaving,
+    _serving,
+    _reserved,
+    _regrouping,
+    _resting,
+)

@@ -179,8 +179,29 @@ def _requests(
         if reservation is None:
             found.append(Decision(new_id(), _request(seen, node, network, retention)))
         elif reservation.phase in _AWAY:
-            found.append(Decision(reservation.id, e.Claimed(pod_uid=seen.uid, node=node)))
+            lifetime = _lifetime(reservation, network, retention)
+            claimed = e.Claimed(pod_uid=seen.uid, node=node, lifetime=lifetime)
+            found.append(Decision(reservation.id, claimed))
     return found
+
+
+def _lifetime(a: Allocation, network: NetworkRequest, retention: Retention) -> e.Lifetime | None:
+    """How long the address is kept from now on, by the new Pod's annotation; None: as before."""
+    asked = network.allocation
+    lifetime = e.Lifetime(
+        retention=retention,
+        allocation_type="Fixed" if asked.fixed else "Elastic",
+        release_strategy=asked.release_strategy,
+        release_after=asked.release_after_text,
+    )
+    terms = a.terms
+    before = e.Lifetime(
+        retention=a.retention,
+        allocation_type=terms.allocation_type,
+        release_strategy=terms.release_strategy,
+        release_after=terms.release_after,
+    )
+    return lifetime if lifetime != before else None
 
 
 # Reservations, whether or not their ENI is off yet.

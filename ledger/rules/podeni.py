@@ -277,7 +277,7 @@ def _overlaid_spec(live: Object, ours: Object) -> Object:
 
 
 # Fields that say what was allocated: where we show none, nobody else may.
-_OURS_ALONE = ("extraRoutes", "ipv6", "ipv6CIDR")
+_OURS_ALONE = ("allocationType", "extraRoutes", "ipv6", "ipv6CIDR")
 
 
 def _without_ours(item: Object) -> Object:

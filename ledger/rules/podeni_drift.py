@@ -101,7 +101,7 @@ def restorable_from(shown: Sequence[Allocation]) -> datetime | None:
     times = [
         a.restored_at + min(RESTORE_PAUSE * 2 ** min(a.restorations, 12), RESTORE_PAUSE_MAX)
         for a in shown
-        if a.restored_at is not None
+        if a.restored_at is not None and not a.podeni_outdated
     ]
     return max(times, default=None)
 

@@ -11,6 +11,7 @@ from ledger.rules import entries as e
 from ledger.rules.allocation import Phase
 from ledger.store.book import Story, record
 from ledger.store.repairs import order_repair
+from ledger.store.work import WorkKey, signal
 from tests.simulation.world import CLUSTER, PODENIS, SimulatedWorld, fixed
 
 PATH = PODENIS.format("example") + "/web-0"
@@ -267,4 +268,60 @@ def test_a_repair_unparks_what_a_person_has_put_right(world: SimulatedWorld) -> 
     world.settle(3)
     assert found(world) == []
     assert world.allocations()[0].parked is None
+    world.check_promises()
+
+
+# ------------------------------------------------------------------------------ changed networks
+
+
+def test_the_new_pods_annotation_decides_how_long_its_address_is_kept(
+    world: SimulatedWorld,
+) -> None:
+    """TTL changed while reserved: the reservation keeps its terms, the next bind takes the new ones."""
+    world.create_pod("web-0", networks=[fixed("1h")])
+    world.settle(8)
+    address = world.allocations()[0].address
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.create_pod("web-0", networks=[fixed(strategy="Never")])
+    world.settle(12)
+    [bound] = world.allocations()
+    assert (bound.phase, bound.address) == (Phase.BOUND, address)
+    assert bound.retention.rule == "never"
+    shown = shape(world)["spec"]["allocations"][0]["allocationType"]
+    assert shown == {"type": "Fixed", "releaseStrategy": "Never"}
+    world.delete_pod("web-0")
+    world.settle(10)
+    [kept] = world.allocations()
+    assert (kept.phase, kept.ttl_due) == (Phase.RESERVED, None)
+    world.check_promises()
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_p4_security_groups_are_changed_on_request_intent_first(
+    world: SimulatedWorld, away: bool
+) -> None:
+    world.create_pod("web-0")
+    world.settle(8)
+    if away:
+        world.delete_pod("web-0")
+        world.settle(10)
+    [held] = world.allocations()
+    assert held.address is not None
+    group = "sg-bpyyyy"
+    asked = e.SecurityGroupsAsked(security_group_ids=(group,), by="ann", reason="audit")
+    with world.database.transaction() as connection:
+        record(connection, [Story(held.id, held, (asked,), {})], world.time)
+        signal(connection, [WorkKey(CLUSTER, "pod", "example", "web-0")], world.time)
+    world.settle(8)
+    [eni] = [eni for eni in world.cloud.model.enis() if eni.id == held.address.eni]
+    assert tuple(eni.security_group_ids) == (group,)
+    [now] = world.allocations()
+    assert now.phase is held.phase
+    assert now.asked_security_groups is None
+    assert shape(world)["spec"]["allocations"][0]["eni"]["securityGroupIDs"] == [group]
+    kinds = entry_kinds(world)
+    assert kinds[kinds.index("security-groups-asked") + 1 :][:2] == ["call-intended", "call-done"]
+    assert world.mutating_calls().count("ModifyNetworkInterfaceAttribute") == 1
+    assert now.restorations == 0
     world.check_promises()

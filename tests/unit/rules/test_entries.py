@@ -61,6 +61,7 @@ SAMPLES: tuple[Entry, ...] = (
     e.ReleaseRequested(how="command", by="ann@host", reason="moved away"),
     e.ReleaseWithdrawn(podeni_uid="pe-1"),
     e.ReleaseDecided(why="ttl", note="due"),
+    e.SecurityGroupsAsked(security_group_ids=("sg-2",), by="ann@host", reason="audit"),
     e.Placed(place=PLACE),
     e.CallIntended(
         intent=ID,
