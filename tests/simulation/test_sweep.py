@@ -22,7 +22,7 @@ def snapshot(world: SimulatedWorld) -> dict[str, list[Any]]:
     names = [name.strip() for name in TABLES.split(",")] + ["work", "sweep", "quarantine"]
     with psycopg.connect(world.dsn) as connection:
         return {
-            name: connection.execute(f"SELECT t::text FROM ledger.{name} t").fetchall()  # type: ignore[arg-type]
+            name: connection.execute(f"SELECT t::text FROM ledger.{name} t").fetchall()
             for name in names
         }
 
@@ -32,10 +32,10 @@ def restore(world: SimulatedWorld, rows: dict[str, list[Any]]) -> None:
     with psycopg.connect(world.dsn) as connection:
         connection.execute("SET LOCAL session_replication_role = replica")
         for name, held in rows.items():
-            connection.execute(f"DELETE FROM ledger.{name}")  # type: ignore[arg-type]
+            connection.execute(f"DELETE FROM ledger.{name}")
             for (row,) in held:
                 connection.execute(
-                    f"INSERT INTO ledger.{name} OVERRIDING SYSTEM VALUE "  # type: ignore[arg-type]
+                    f"INSERT INTO ledger.{name} OVERRIDING SYSTEM VALUE "
                     f"SELECT (%s::ledger.{name}).*",
                     [row],
                 )
