@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from consumers.contract.events import Record
 from consumers.contract.kafka_client import (
@@ -29,7 +29,7 @@ from consumers.intake.taking_in import Taken, take_in
 from consumers.runtime import metrics
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
-from ledger.store.database import FROZEN_AFTER_S, Database
+from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database
 from ledger.store.guard import unsafe
 from ledger.store.inputs import ZombieConsumer
 
@@ -137,7 +137,7 @@ async def _until_stopped(
             if due or taken.dead_letters:
                 await publish_dead_letters(database, producer)
                 intake.health.ready("postgres", True)
-        except OperationalError as unavailable:
+        except UNAVAILABLE as unavailable:
             await intake.database_is_unavailable(unavailable)
         if due:
             heal_at = loop.time() + _HEAL_EVERY_S
@@ -189,7 +189,7 @@ class Intake:
                 _log.warning("another consumer has taken partitions over", cause=str(zombie))
                 self.positions.give_up(TopicPartition(*lost) for lost in zombie.partitions)
                 continue
-            except (OperationalError, InterfaceError) as unavailable:
+            except UNAVAILABLE as unavailable:
                 await self.database_is_unavailable(unavailable)
                 continue
             self.positions.moved(owned, expected)
@@ -200,9 +200,9 @@ class Intake:
             return taken
         return Taken(0, 0, 0, 0)
 
-    async def database_is_unavailable(self, unavailable: DBAPIError) -> None:
+    async def database_is_unavailable(self, unavailable: SQLAlchemyError) -> None:
         """Say so, and wait a moment; nothing has happened, so that the same can be tried again."""
-        cause = " ".join(str(unavailable.orig).split())
+        cause = " ".join(str(getattr(unavailable, "orig", unavailable)).split())
         self.health.ready("postgres", False, f"trying again: {cause}")
         _log.warning("PostgreSQL is unavailable: trying again", cause=cause)
         await _pause(self._stop, _RETRY_S)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from consumers.contract.events import Record
 from consumers.intake import missed
@@ -19,7 +19,7 @@ from consumers.intake.batches import Read, Unreadable, fold, moves, read
 from consumers.intake.gaps import restart_ttls
 from ledger.rules.allocation import ImpossibleEntry
 from ledger.store import inputs, work
-from ledger.store.database import Database, ledger_now
+from ledger.store.database import UNAVAILABLE, Database, ledger_now
 from ledger.store.deciding import NewId, decide
 from ledger.store.inputs import ObjectKey
 from ledger.store.work import WorkKey
@@ -89,7 +89,7 @@ def _take(
     try:
         with connection.begin_nested():
             news, entries = _apply(connection, readable, new_id)
-    except (OperationalError, InterfaceError, ValidationError):
+    except (*UNAVAILABLE, ValidationError):
         # Not the message's fault: the database is away, or holds what a newer version wrote.
         raise
     except Exception as refused:  # noqa: BLE001 - the boundary of one record: it must not stop others

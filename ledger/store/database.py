@@ -7,11 +7,15 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
 
 # Every process's transactions ask the next thing within milliseconds: who is silent for this long
 # is frozen, and others must take over within ten seconds.
 FROZEN_AFTER_S = 5.0
+
+#: What says that the database is not there, or went away in the middle: nothing has happened, and
+#: the same can be tried again.
+UNAVAILABLE = (OperationalError, InterfaceError, PendingRollbackError)
 
 # PostgreSQL's words for "try the whole transaction again": the database chose a victim.
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})

@@ -27,6 +27,10 @@ DOWN_DEADLINE_S = 60.0
 KILL_AFTER_S = 10.0
 POLL_S = 0.1
 
+#: Keepers that this process started, by directory. They are its children: without a hold on them
+#: they would be taken for forgotten ones, and nobody would collect how they ended.
+_keepers: dict[Path, "Child | subprocess.Popen[bytes]"] = {}
+
 #: Told one line about each thing that happens.
 Progress = Callable[[str], None]
 
@@ -56,7 +60,7 @@ def up(
     for old in files.logs.glob("*.log"):
         old.unlink()
     write_private(files.options, options.model_dump_json())
-    keeper = _start_keeper(files, tied)
+    keeper = _keepers[directory] = _start_keeper(files, tied)
     try:
         return _await_ready(files, keeper, progress)
     except BaseException:
@@ -72,6 +76,7 @@ def down(directory: Path, *, progress: Progress = lambda _line: None) -> bool:
     pid and start time.
     """
     files = StackFiles(directory)
+    ours = _keepers.pop(directory, None)
     state = _read(files)
     if state is None:
         return False
@@ -85,6 +90,8 @@ def down(directory: Path, *, progress: Progress = lambda _line: None) -> bool:
     left = [part.process for part in reversed(state.parts) if part.process is not None]
     _stop_all(left)
     _clean(files)
+    if ours is not None:
+        _exit_code(ours)
     return keeper is not None or bool(running)
 
 
@@ -132,7 +139,7 @@ def _await_ready(
     until = time.monotonic() + UP_DEADLINE_S
     told: set[str] = set()
     while time.monotonic() < until:
-        ended = keeper.exit_code if isinstance(keeper, Child) else keeper.poll()
+        ended = _exit_code(keeper)
         state = _read(files)
         for part in state.parts if state else ():
             if part.ready and part.name not in told:
@@ -153,6 +160,10 @@ def _await_ready(
     raise StackError(
         f"the local stack is not ready after {UP_DEADLINE_S:g} s: look into {files.logs}"
     )
+
+
+def _exit_code(keeper: "Child | subprocess.Popen[bytes]") -> int | None:
+    return keeper.exit_code if isinstance(keeper, Child) else keeper.poll()
 
 
 def _refuse_second(files: StackFiles) -> None:

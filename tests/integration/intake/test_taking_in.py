@@ -3,10 +3,13 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pytest
 
 from consumers.contract.topics import entity_topic
+from ledger.store import deciding
 from tests.integration.intake.ground import (
     deleted,
     effects,
@@ -79,3 +82,31 @@ def test_p5_killed_between_poll_and_commit_each_event_counts_once(
         assert second.child.exit_code == 0, second.log.read_text()
     assert effects(database) == [(name, f"uid-of-{name}", 1, "requested") for name in sorted(names)]
     assert set(seen_pods(database)) == set(names)
+
+
+def test_a_defect_in_a_rule_costs_one_message_not_the_partition(
+    broker: str, topic_prefix: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured = settings(broker, topic_prefix, database)
+    whole = deciding.decide
+
+    def defective(connection: Any, news: Any, new_id: Any) -> Any:
+        if any(key.name == "web-7" for key in news):
+            raise KeyError("a rule that forgot a case")
+        return whole(connection, news, new_id)
+
+    monkeypatch.setattr("consumers.intake.taking_in.decide", defective)
+
+    async def play() -> None:
+        async with producing(configured) as producer, intake(configured):
+            pods = [observed(f"web-{n}", 10 + n) for n in range(12)]
+            await send(producer, configured, pods, partition=0)
+            await eventually(lambda: len(seen_pods(database)) == 11, "the others")
+
+    asyncio.run(play())
+    assert {row[0] for row in effects(database)} == {f"web-{n}" for n in range(12) if n != 7}
+    letters = rows(database, "SELECT key, error_class, message FROM ledger.dead_letter")
+    assert [(bytes(key), error_class) for key, error_class, _ in letters] == [
+        (b"c1/shop/web-7", "refused")
+    ]
+    assert "forgot a case" in letters[0][2]
