@@ -133,7 +133,7 @@ def _towards_unbound(
     if phase in ("Detaching", "Deleting"):
         wanted["podLastSeen"] = kube_time(_last_seen(allocations, now))
     if phase == "Unbind":
-        wanted |= {"instanceID": "", "trunkENIID": "", "eniInfos": _unbound(status)}
+        wanted = _reserved_status(status, allocations)
     return Write("replace-status", {**live, "status": wanted})
 
 
@@ -368,7 +368,7 @@ def _bound_in_place(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> Obj
 
 
 def _reserved_status(status: Mapping[str, Any], allocations: Sequence[Allocation]) -> Object:
-    """Unbind, as at the detach: the ENI infos stay with what they say of the past."""
+    """Unbind: the ENI infos stay with what they say of the past, the VLAN id among it."""
     infos = status.get("eniInfos", {})
     ours = {
         a.address.eni: {"id": a.address.eni, **infos.get(a.address.eni, {}), "status": "Unbind"}
@@ -378,11 +378,6 @@ def _reserved_status(status: Mapping[str, Any], allocations: Sequence[Allocation
     fresh = {"phase": "Unbind", "instanceID": "", "trunkENIID": "", "eniInfos": ours}
     kept = {} if "podLastSeen" in status else {"podLastSeen": kube_time(allocations[0].changed_at)}
     return {**status, **kept, **fresh}
-
-
-def _unbound(status: Mapping[str, Any]) -> Object:
-    """The ENI infos after a detach; the VLAN id stays for those who read history from it."""
-    return {eni: {**info, "status": "Unbind"} for eni, info in status.get("eniInfos", {}).items()}
 
 
 def _last_seen(allocations: Sequence[Allocation], now: datetime) -> datetime:

@@ -52,8 +52,9 @@ def at_rest(allocations: Sequence[Allocation]) -> tuple[Allocation, ...]:
         return ()
     if any(a.phase is Phase.RELEASING and a.podeni_phase is not None for a in allocations):
         return ()
+    # Its Pod may have gone before the PodENI was made (W1): what was never shown was never deleted.
     shown = [a for a in allocations if a.phase is Phase.BOUND] or [
-        a for a in allocations if a.phase is Phase.RESERVED and a.podeni_phase is not None
+        a for a in allocations if a.phase is Phase.RESERVED and a.podeni_uid
     ]
     if not all(_still(a) for a in shown):
         return ()

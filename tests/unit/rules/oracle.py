@@ -35,7 +35,8 @@ from ledger.rules.planning import (
     plan,
 )
 from ledger.rules.pod_decisions import SeenPod, decide_pod, decide_podeni
-from ledger.rules.podeni import ForeignPodEni, next_write
+from ledger.rules.podeni import ForeignPodEni, next_restoring_write, next_write
+from ledger.rules.podeni_drift import Deleted, Differs, Taken, judge_podeni, restorable_from
 from ledger.rules.pods import PodFacts
 from tests.unit.rules.lives import START, VSWITCH_H, node, unshuffled, vswitches
 from tests.unit.rules.oracle_cloud import Cloud, address_of
@@ -87,8 +88,8 @@ class Oracle:
     steps: list[Step] = field(default_factory=list)
     writes: int = 0
     calls: int = 0
+    given_up: set[UUID] = field(default_factory=set)
     heard: SeenPod | None = None
-    podeni_heard: tuple[str, bool] = ("", False)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     # ------------------------------------------------------------------ the book
@@ -106,6 +107,8 @@ class Oracle:
             version = before.version + 1 if before else 1
             told = Recorded(allocation_id=id_, version=version, recorded_at=self.now, entry=entry)
             self.book[id_] = evolve(before, told)
+            if isinstance(entry, e.ReleaseDecided) and entry.why == "requested":
+                assert id_ in self.given_up, "P3: released, and nobody asked for it"
         serving = [a.interface for a in self.held if a.serving]
         assert len(serving) == len(set(serving)), "P1: two live claims on one interface"
         enis = [a.address.eni for a in self.held if a.address]
@@ -141,8 +144,26 @@ class Oracle:
         for decision in decide_podeni(uid, deleting, "a user", self.held):
             self.append(decision.allocation_id, decision.entry)
 
-    def delete_podeni(self) -> None:
-        """By a user: it waits for its finalizer."""
+    def command_release(self) -> None:
+        """`eni-ledger release`."""
+        for a in self.held:
+            if a.serving and a.release_requested is None:
+                self.given_up.add(a.id)
+                self.append(a.id, e.ReleaseRequested(how="command", by="ann", reason="r"))
+
+    def user_deletes_podeni(self, *, by_force: bool = False) -> None:
+        """It waits for its finalizer, unless the user takes that off as well."""
+        assert self.podeni is not None
+        self.given_up |= {a.id for a in self.held if a.podeni_uid is not None}
+        if by_force:
+            self.podeni["metadata"]["finalizers"] = []
+        self._delete_podeni()
+
+    def user_edits_podeni(self) -> None:
+        assert self.podeni is not None
+        self.podeni["spec"]["allocations"][0]["ipv4"] = "1.2.3.4"
+
+    def _delete_podeni(self) -> None:
         assert self.podeni is not None
         self.podeni["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         if not self.podeni["metadata"].get("finalizers"):
@@ -207,10 +228,13 @@ class Oracle:
             case LookAtVSwitches():
                 asked.add("vswitches")
             case WritePodEni():
+                asked.add("podeni")
                 if not self._write(step):
                     paused["podeni"] = soon
             case CheckPodEni():
                 asked.add("podeni")
+                if not self._check(step):
+                    paused["podeni"] = soon
             case Record(entries):
                 for a, entry in entries:
                     self.append(a.id, entry)
@@ -358,7 +382,7 @@ class Oracle:
         if live is None or live["metadata"].get("deletionTimestamp"):
             return
         for a in allocations:
-            if a.podeni_deleted_by_report and a.podeni_uid == live["metadata"]["uid"]:
+            if a.podeni_deleted_by_report and a.release_podeni == live["metadata"]["uid"]:
                 self.append(a.id, e.ReleaseWithdrawn(podeni_uid=live["metadata"]["uid"]))
 
     def _release(self, states: Sequence[Allocation], look: PodLook) -> bool:
@@ -385,7 +409,7 @@ class Oracle:
                 if write is None:
                     break
                 self.writes += 1
-                self._apply(write.verb, copy.deepcopy(write.obj), step)
+                self._apply(write.verb, copy.deepcopy(write.obj))
             else:
                 raise AssertionError(f"P8: writes towards {step.phase} do not end")
         except ForeignPodEni:
@@ -395,13 +419,14 @@ class Oracle:
             self.append(a.id, e.PodEniWritten(phase=step.phase, uid=uid))
         return True
 
-    def _apply(self, verb: str, obj: dict[str, Any], step: WritePodEni) -> None:
+    def _apply(self, verb: str, obj: dict[str, Any], *, restoring: bool = False) -> None:
         status = (self.podeni or {}).get("status", {})
         if status.get("phase") == "Bind" and self.podeni is not None:
             uid = self.podeni["metadata"]["annotations"]["k8s.aliyun.com/pod-uid"]
             leaves = verb == "delete" or obj.get("status", {}).get("phase") != "Bind"
             assert not (leaves and uid == self.running_uid), "P11: unbound under a running Pod"
-            assert verb != "replace" or not _renamed(self.podeni, obj), "uid changed while in Bind"
+            renamed = verb == "replace" and _renamed(self.podeni, obj)
+            assert restoring or not renamed, "uid changed while in Bind"
         match verb:
             case "create":
                 obj["metadata"]["uid"] = f"pe-{next(self._numbers)}"
@@ -418,7 +443,7 @@ class Oracle:
                 self.podeni["status"] = obj["status"]
                 self._judge_bind(obj)
             case "delete":
-                self.delete_podeni()
+                self._delete_podeni()
 
     def _judge_bind(self, obj: dict[str, Any]) -> None:
         """What the node agent needs is true at the moment of Bind (reference §6.10)."""
@@ -432,28 +457,71 @@ class Oracle:
             assert eni.trunk_eni_id == obj["status"]["trunkENIID"]
             assert eni.vlan == obj["status"]["eniInfos"][eni.id]["vid"]
 
+    def _check(self, step: CheckPodEni) -> bool:
+        if self.kube_down:
+            return False
+        first = step.allocations[0]
+        match judge_podeni(self.podeni, step.allocations, self.now):
+            case Deleted(uid, reason):
+                for a in step.allocations:
+                    for decision in decide_podeni(uid, True, "a user", [a], reason):
+                        self.append(a.id, decision.entry)
+            case Differs(paths):
+                again = restorable_from(step.allocations)
+                if again is not None and self.now < again:
+                    return False
+                if first.phase is Phase.BOUND and self.running_uid != first.pod_uid:
+                    for a in step.allocations:
+                        self.append(a.id, e.GoneReported(pod_uid=a.pod_uid, how="deleted"))
+                    return True
+                return self._restore(step, paths)
+            case Taken():
+                return False
+        return True
+
+    def _restore(self, step: CheckPodEni, paths: tuple[str, ...]) -> bool:
+        runs = step.allocations[0].phase is Phase.BOUND
+        try:
+            for _ in range(12):
+                write = next_restoring_write(self.podeni, step.allocations, self.now, pod_runs=runs)
+                if write is None:
+                    break
+                self.writes += 1
+                self._apply(write.verb, copy.deepcopy(write.obj), restoring=True)
+            else:
+                raise AssertionError("P8: restoring does not end")
+        except ForeignPodEni:
+            return False
+        uid = self.podeni["metadata"]["uid"] if self.podeni else ""
+        for a in step.allocations:
+            self.append(a.id, e.PodEniRestored(uid=uid, differed=paths, by="a user"))
+        return True
+
     # ------------------------------------------------------------------ at the end
 
     def settle(self, seconds: int = 900) -> None:
         """No more inputs: everything is heard, every fault is over, and it comes to rest (P8)."""
         self.outcomes, self.kube_down, self.no_capacity = [], False, False
         until = self.now + timedelta(seconds=seconds)
-        while self.now < until:
+        quiet = 0
+        while quiet < 3:  # the sweep takes a Pod up again that rests
+            if self.now > until:
+                raise AssertionError(f"P8: no rest: {[(a.phase, a.parked) for a in self.held]}")
             if self.podeni is not None:
                 metadata = self.podeni["metadata"]
                 self.hear_podeni(metadata["uid"], bool(metadata.get("deletionTimestamp")))
             self.hear()
+            acts = (self.calls, self.writes)
             due = self.turn()
             self.pass_time(timedelta(seconds=5))
-            if due is None:
-                return
-            due_far = all(
-                a.phase in (Phase.BOUND, Phase.RESERVED) and not a.release_requested
+            rests = all(
+                a.phase is Phase.BOUND or (a.phase is Phase.RESERVED and not a.release_requested)
                 for a in self.held
             )
-            if due_far and due > self.now:
-                return
-        raise AssertionError(f"P8: no rest: {[(a.phase, a.parked) for a in self.held]}")
+            still = acts == (self.calls, self.writes) and (
+                due is None or (rests and due > self.now)
+            )
+            quiet = quiet + 1 if still else 0
 
 
 def _renamed(before: dict[str, Any], after: dict[str, Any]) -> bool:

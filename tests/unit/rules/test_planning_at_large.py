@@ -8,7 +8,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ledger.rules import entries as e
 from ledger.rules.allocation import Phase
 from ledger.rules.pod_decisions import SeenPod
 from tests.unit.rules.oracle import Oracle
@@ -83,16 +82,18 @@ class PodName(RuleBasedStateMachine):
         self.oracle.pod.deleting = True
 
     @precondition(lambda self: self.oracle.podeni is not None)
+    @rule(by_force=st.booleans())
+    def a_user_deletes_the_podeni(self, by_force: bool) -> None:
+        self.oracle.user_deletes_podeni(by_force=by_force)
+
+    @precondition(lambda self: self.oracle.podeni is not None)
     @rule()
-    def a_user_deletes_the_podeni(self) -> None:
-        self.oracle.delete_podeni()
+    def a_user_edits_the_podeni(self) -> None:
+        self.oracle.user_edits_podeni()
 
     @rule()
     def an_operator_releases(self) -> None:
-        for a in self.oracle.held:
-            if a.serving and a.release_requested is None:
-                asked = e.ReleaseRequested(how="command", by="ann", reason="r")
-                self.oracle.append(a.id, asked)
+        self.oracle.command_release()
 
     # -------------------------------------------------------------- what is heard
 
