@@ -13,6 +13,7 @@ import structlog
 
 from consumers.cloud.port import Answer, CloudError, Eni, EniQuery
 from consumers.kube.port import KubeError, KubeObject
+from consumers.reconciler.adopting import adopt_ordered
 from consumers.reconciler.calls import CLUSTER_TAG, CREATOR, CREATOR_TAG, INTENT_TAG
 from consumers.reconciler.eni_looks import DESCRIBE, describe
 from consumers.reconciler.pods import Outcome
@@ -60,13 +61,17 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
     }
     findings, live = _compare(tools, held, answer, shown)
     _look_at_podenis(tools, podenis, live)
+    try:
+        adopt_ordered(tools, held, answer.value, podenis)
+    except KubeError as failed:
+        return Outcome(tools.backoff(held.attempt, tools.now()), str(failed), problem=True)
     for finding in findings:
         match remedy(finding.kind, settled=finding.settled):
             case "delete":
                 _release_leak(tools, held, finding)
             case "record-gone":
                 _record_missing(tools, live[finding.eni], answer.request_id)
-            case "look-again" | "ask-a-person":
+            case "look-again" | "adopt-if-sure" | "ask-a-person":
                 pass
     period = _period(tools, answer.calls)
     PERIOD.set(period.total_seconds())

@@ -66,6 +66,8 @@ _REMEDIES: dict[Remedy, str] = {
     "delete": "delete it: its intent is closed, nothing names or uses it, two looks agree",
     "record-gone": "record that it is gone: its addresses are free, the Pod's next step follows",
     "look-again": "look again: one look is not enough to act on",
+    "adopt-if-sure": "take it into the book if one PodENI in Bind, its running Pod and the cloud "
+    "agree on it; else leave it alone",
     "ask-a-person": "",
 }
 

@@ -303,6 +303,29 @@ def _released(state: Allocation, entry: e.Released, at: datetime) -> Changes:
     return {"phase": Phase.RELEASED, "deleting_since": None}
 
 
+@_on(e.Adopted)
+def _adopted(state: Allocation, entry: e.Adopted, at: datetime) -> Changes:
+    _must(state.phase is Phase.WANTED, state, entry)
+    _must(state.intent is None and state.attachment is None, state, entry)
+    attachment = Attachment(
+        instance_id=entry.place.instance_id,
+        trunk_eni_id=entry.place.trunk_eni_id,
+        pod_uid=state.pod_uid,
+        motion="attached",
+        since=at,
+        vlan=entry.vlan,
+        eni_type=entry.eni_type,
+    )
+    return {
+        "phase": Phase.BOUND,
+        "place": entry.place,
+        "address": entry.address,
+        "attachment": attachment,
+        "podeni_phase": "Bind",
+        "podeni_uid": entry.podeni_uid,
+    }
+
+
 @_on(e.SecurityGroupsAsked)
 def _security_groups_asked(
     state: Allocation, entry: e.SecurityGroupsAsked, at: datetime

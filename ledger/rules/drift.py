@@ -84,11 +84,13 @@ def judge_drift(
     ]
 
 
-Remedy = Literal["delete", "record-gone", "look-again", "ask-a-person"]
+Remedy = Literal["delete", "record-gone", "look-again", "adopt-if-sure", "ask-a-person"]
 
 
 def remedy(kind: str, *, settled: bool) -> Remedy:
     """What the next sweep does about a disagreement: the plan that `verify` prints, and what is done."""
+    if kind == "unknown-intent":
+        return "adopt-if-sure"  # and only on a person's order
     if kind not in ("leak", "missing"):
         return "ask-a-person"
     if not settled:

@@ -179,6 +179,21 @@ class SecurityGroupsAsked(_Model):
     reason: str
 
 
+class Adopted(_Model):
+    """An ENI that the Pod uses was taken into the book, on a person's order; nothing was called.
+
+    `inferred` says where each fact is from.
+    """
+
+    kind: Literal["adopted"] = "adopted"
+    address: Address
+    place: Place
+    vlan: int | None
+    eni_type: str
+    podeni_uid: str
+    inferred: tuple[str, ...]
+
+
 class Placed(_Model):
     """The facts about the Pod's node that the next attach will use."""
 
@@ -330,6 +345,7 @@ Entry = Annotated[
     | ReleaseWithdrawn
     | ReleaseDecided
     | SecurityGroupsAsked
+    | Adopted
     | Placed
     | CallIntended
     | CallDone

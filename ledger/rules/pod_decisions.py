@@ -12,7 +12,13 @@ from uuid import UUID
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.entries import Entry, Retention, Terms
-from ledger.rules.networks import NEVER, NetworkRequest, NetworksError, networks_to_allocate
+from ledger.rules.networks import (
+    NEVER,
+    AllocationType,
+    NetworkRequest,
+    NetworksError,
+    networks_to_allocate,
+)
 from ledger.rules.pods import POD_NETWORKS, PodFacts
 
 
@@ -106,7 +112,12 @@ def retention_of(networks: Sequence[NetworkRequest]) -> Retention:
     A PodENI carries all of them, so any fixed one keeps all, and the longest keeps them. Fixed
     without a strategy, or with a release time nobody can read, is kept for ever (reference §6.6).
     """
-    fixed = [network.allocation for network in networks if network.allocation.fixed]
+    return retention_for([network.allocation for network in networks])
+
+
+def retention_for(lifetimes: Sequence[AllocationType]) -> Retention:
+    """`retention_of`, by what each interface is allocated as."""
+    fixed = [allocation for allocation in lifetimes if allocation.fixed]
     if not fixed:
         return Retention(rule="none")
     times = []

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from ledger.rules import entries as e
 from ledger.store import work
 from ledger.store.book import Story, append_remark, lock_pods, record
+from ledger.store.sweeps import order_adoptions
 from ledger.store.work import WorkKey
 
 
@@ -25,6 +26,7 @@ def order_repair(
     record(connection, [Story(a.id, a, (e.Unparked(by=by),), cause) for a in parked], now)
     told = {"by": by, "due": sorted(f"{k.kind} {k.namespace}/{k.name}" for k in keys)}
     append_remark(connection, cluster, "repair-ordered", told, cause, now)
+    order_adoptions(connection, cluster, by)
     work.signal(connection, {*keys, WorkKey(cluster, "sweep", "", "")}, now)
     work.notify(connection)
     return len(parked)

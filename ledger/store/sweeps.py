@@ -123,3 +123,25 @@ def accept(connection: Connection, cluster: str, by: str, now: datetime) -> int:
         "WHERE cluster = %(cluster)s AND accepted_at IS NULL",
         {"cluster": cluster, "at": now, "by": by},
     ).rowcount
+
+
+def order_adoptions(connection: Connection, cluster: str, by: str) -> int:
+    """A person wants what a running Pod uses taken into the book; returns how many that may be.
+
+    Kept as `accepted_by` without `accepted_at`: somebody has looked at it, and it still stands.
+    """
+    return connection.exec_driver_sql(
+        "UPDATE ledger.quarantine SET accepted_by = %(by)s "
+        "WHERE cluster = %(cluster)s AND kind = 'unknown-intent' AND accepted_at IS NULL",
+        {"cluster": cluster, "by": by},
+    ).rowcount
+
+
+def ordered_adoptions(connection: Connection, cluster: str) -> dict[str, str]:
+    """The ENIs to be taken into the book where that is sure, and who ordered it."""
+    found = connection.exec_driver_sql(
+        "SELECT eni, accepted_by FROM ledger.quarantine WHERE cluster = %(cluster)s "
+        "AND kind = 'unknown-intent' AND accepted_at IS NULL AND accepted_by IS NOT NULL",
+        {"cluster": cluster},
+    )
+    return {row.eni: row.accepted_by for row in found}

@@ -10,8 +10,11 @@ from ledger.audit.health import findings
 from ledger.rules import entries as e
 from ledger.rules.allocation import Phase
 from ledger.store.book import Story, record
+from ledger.store.brakes import release as release_brake
 from ledger.store.repairs import order_repair
+from ledger.store.sweeps import accept, begin_sweeping
 from ledger.store.work import WorkKey, signal
+from tests.simulation.test_sweep import restore, snapshot
 from tests.simulation.world import CLUSTER, PODENIS, SimulatedWorld, fixed
 
 PATH = PODENIS.format("example") + "/web-0"
@@ -324,4 +327,40 @@ def test_p4_security_groups_are_changed_on_request_intent_first(
     assert kinds[kinds.index("security-groups-asked") + 1 :][:2] == ["call-intended", "call-done"]
     assert world.mutating_calls().count("ModifyNetworkInterfaceAttribute") == 1
     assert now.restorations == 0
+    world.check_promises()
+
+
+# ------------------------------------------------------------------------------ the lost tail
+
+
+def test_after_a_restore_what_running_pods_use_is_taken_into_the_book(
+    world: SimulatedWorld,
+) -> None:
+    """An empty ledger; nothing is touched until a person orders it, then the Pod's own ENI is adopted."""
+    world.create_pod("web-0")
+    world.settle(8)
+    [lost] = world.allocations()
+    before, version = shape(world), world.podeni("web-0")
+    restore(world, {name: [] for name in snapshot(world)})
+    with world.database.transaction() as connection:
+        begin_sweeping(connection, CLUSTER)
+    world.settle(20, step=5)
+    assert "cloud and ledger disagree" in [what for what, _ in found(world)]
+    repair(world)
+    world.settle(120, step=10)
+    [adopted] = world.allocations()
+    assert (adopted.phase, adopted.address) == (Phase.BOUND, lost.address)
+    assert adopted.attachment is not None
+    assert lost.attachment is not None
+    assert adopted.attachment.vlan == lost.attachment.vlan
+    assert adopted.retention == lost.retention
+    assert shape(world) == before
+    assert world.podeni("web-0") == version, "adopting writes nothing"
+    [(cause,)] = world.ground.rows("SELECT cause FROM ledger.entry WHERE kind = 'adopted'")
+    assert (cause["command"], cause["by"]) == ("verify --repair", "ann@host")
+    with world.database.transaction() as connection:
+        accept(connection, CLUSTER, "ann@host", world.time)
+        release_brake(connection, CLUSTER, "destructive", "ann@host", world.time, {})
+    world.settle(120, step=10)
+    assert found(world) == []
     world.check_promises()

@@ -62,6 +62,14 @@ SAMPLES: tuple[Entry, ...] = (
     e.ReleaseWithdrawn(podeni_uid="pe-1"),
     e.ReleaseDecided(why="ttl", note="due"),
     e.SecurityGroupsAsked(security_group_ids=("sg-2",), by="ann@host", reason="audit"),
+    e.Adopted(
+        address=ADDRESS,
+        place=PLACE,
+        vlan=1001,
+        eni_type="Member",
+        podeni_uid="pe-1",
+        inferred=("x",),
+    ),
     e.Placed(place=PLACE),
     e.CallIntended(
         intent=ID,

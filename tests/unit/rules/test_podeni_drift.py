@@ -184,7 +184,7 @@ def test_the_last_writer_is_named_as_far_as_it_is_known() -> None:
         ("missing", True, "record-gone"),
         ("missing", False, "look-again"),
         ("leak-in-use", True, "ask-a-person"),
-        ("unknown-intent", True, "ask-a-person"),
+        ("unknown-intent", True, "adopt-if-sure"),
     ],
 )
 def test_p4_only_what_two_looks_agree_on_is_acted_on(kind: str, settled: bool, what: str) -> None:
