@@ -162,21 +162,10 @@ def fold(story: Iterable[Recorded]) -> Allocation:
 def _opened(recorded: Recorded, entry: e.Requested) -> Allocation:
     if recorded.version != 1:
         raise ImpossibleEntry(f"allocation {recorded.allocation_id}: begins at {recorded.version}")
-    return Allocation(
-        id=recorded.allocation_id,
-        version=1,
-        cluster=entry.cluster,
-        namespace=entry.namespace,
-        pod=entry.pod,
-        interface=entry.interface,
-        phase=Phase.WANTED,
-        pod_uid=entry.pod_uid,
-        node=entry.node,
-        terms=entry.terms,
-        retention=entry.retention,
-        created_at=recorded.recorded_at,
-        changed_at=recorded.recorded_at,
-    )
+    told: Changes = {name: value for name, value in entry if name != "kind"}
+    at = recorded.recorded_at
+    told |= {"id": recorded.allocation_id, "created_at": at, "changed_at": at}
+    return Allocation(version=1, phase=Phase.WANTED, **told)
 
 
 Changes = dict[str, Any]
@@ -307,23 +296,11 @@ def _released(state: Allocation, entry: e.Released, at: datetime) -> Changes:
 def _adopted(state: Allocation, entry: e.Adopted, at: datetime) -> Changes:
     _must(state.phase is Phase.WANTED, state, entry)
     _must(state.intent is None and state.attachment is None, state, entry)
-    attachment = Attachment(
-        instance_id=entry.place.instance_id,
-        trunk_eni_id=entry.place.trunk_eni_id,
-        pod_uid=state.pod_uid,
-        motion="attached",
-        since=at,
-        vlan=entry.vlan,
-        eni_type=entry.eni_type,
-    )
-    return {
-        "phase": Phase.BOUND,
-        "place": entry.place,
-        "address": entry.address,
-        "attachment": attachment,
-        "podeni_phase": "Bind",
-        "podeni_uid": entry.podeni_uid,
-    }
+    on = (entry.place.instance_id, entry.place.trunk_eni_id)
+    shown: Changes = {"podeni_phase": "Bind", "podeni_uid": entry.podeni_uid}
+    held: Changes = {"place": entry.place, "address": entry.address}
+    attachment = _in_use(entry, *on, state.pod_uid, at)
+    return {"phase": Phase.BOUND, "attachment": attachment, **held, **shown}
 
 
 @_on(e.SecurityGroupsAsked)
@@ -444,16 +421,21 @@ def _call_repeated(state: Allocation, entry: e.CallRepeated, at: datetime) -> Ch
 def _attached(state: Allocation, entry: e.Attached, at: datetime) -> Changes:
     _must(state.attachment is not None and state.address is not None, state, entry)
     pod_uid = state.attachment.pod_uid if state.attachment else state.pod_uid
-    attachment = Attachment(
-        instance_id=entry.instance_id,
-        trunk_eni_id=entry.trunk_eni_id,
+    return {"attachment": _in_use(entry, entry.instance_id, entry.trunk_eni_id, pod_uid, at)}
+
+
+def _in_use(
+    seen: e.Attached | e.Adopted, instance_id: str, trunk: str | None, pod_uid: str, at: datetime
+) -> Attachment:
+    return Attachment(
+        instance_id=instance_id,
+        trunk_eni_id=trunk,
         pod_uid=pod_uid,
         motion="attached",
         since=at,
-        vlan=entry.vlan,
-        eni_type=entry.eni_type,
+        vlan=seen.vlan,
+        eni_type=seen.eni_type,
     )
-    return {"attachment": attachment}
 
 
 @_on(e.AttachFailed)
