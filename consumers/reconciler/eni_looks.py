@@ -26,6 +26,7 @@ from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Pause, Tools
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Intent
 from ledger.rules.entries import Entry
+from ledger.rules.planning import STUCK_AFTER
 from ledger.store.work import Claim, back_off
 
 #: Within this time a look may still show what was before.
@@ -36,9 +37,10 @@ DESCRIBE = "DescribeNetworkInterfaces"
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """The look settles nothing: look again."""
+    """The look settles nothing: look again. `problem` says that it won't by itself."""
 
     why: str
+    problem: bool = False
 
 
 def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
@@ -50,6 +52,8 @@ def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
     now = tools.now()
     judged = judge_motion(a, answer.value[0] if answer.value else None, now)
     if isinstance(judged, NotYet):
+        if judged.problem:
+            return Pause(tools.backoff(held.attempt, now), judged.why, problem=True)
         return Pause(now + tools.look_interval, judged.why)
     cause = {"look": answer.request_id}
     if isinstance(judged, e.Attached):
@@ -88,7 +92,12 @@ def judge_motion(a: Allocation, eni: Eni | None, now: datetime) -> Entry | NotYe
         )
     if eni.status == AVAILABLE and not fresh:
         return e.AttachFailed(status=eni.status)
-    return NotYet(f"{a.address.eni} is {eni.status}")
+    stuck = now - a.attachment.since > STUCK_AFTER
+    if eni.status == IN_USE and not fresh:
+        where = f"{eni.instance_id} under {eni.trunk_eni_id or 'no trunk'}"
+        next_step = f"find out who attached it there, and detach it, or release {a.address.ipv4}"
+        return NotYet(f"{a.address.eni} is in use on {where}: {next_step}", problem=True)
+    return NotYet(f"{a.address.eni} is {eni.status}", problem=stuck)
 
 
 def judge_open_call(
