@@ -142,7 +142,9 @@ class LightkubeAdapter:
         target = _target(resource, name, namespace)
         try:
             return self._call("get", target, "GET", resource.path(namespace, name))
-        except NotFound:
+        except NotFound as missing:
+            if missing.resource_missing:
+                raise
             return None
 
     # --- writes -----------------------------------------------------------------------------------

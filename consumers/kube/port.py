@@ -95,7 +95,13 @@ class KubeError(Exception):
 
 
 class NotFound(KubeError):  # noqa: N818 - a fact about the cluster, read as one where it is caught
-    """404: the object is not there (or, from a list, the resource is not installed)."""
+    """404: the object is not there; or the resource is not installed, which `resource_missing` says.
+
+    The difference matters: an absent PodENI is one that somebody deleted, while a CRD that is gone
+    says nothing about any object.
+    """
+
+    resource_missing: bool = False
 
 
 class Conflict(KubeError):  # noqa: N818

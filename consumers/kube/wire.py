@@ -29,12 +29,19 @@ from consumers.runtime.settings import KubeSettings
 RETRY_AFTER_MAX_S: Final = 60.0
 
 
+class StatusDetails(msgspec.Struct):
+    """Which object an error is about; without a name it is about the resource or the path."""
+
+    name: str | None = None
+
+
 class Status(msgspec.Struct):
     """What an error body says (Kubernetes API, meta/v1 Status)."""
 
     message: str | None = None
     reason: str | None = None
     code: int | None = None
+    details: StatusDetails | None = None
 
 
 class KubeConfigError(OperatorError):
@@ -105,13 +112,15 @@ def from_status(
     resource = target.split(" ", 1)[0]
     if code in (401, 403):
         step = (
-            f"grant verb {verb} on {resource} to this identity (deploy/helm has the ClusterRole)"
+            f"grant verb {verb} on {resource} to this identity (deploy/README.md lists what each process needs)"
             if code == 403
             else "the credentials are not accepted: check the kubeconfig or the service account"
         )
         return Denied(verb, target, code=code, reason=reason, message=f"{said}: {step}")
     if code == 404:
-        return NotFound(verb, target, code=code, reason=reason, message=said)
+        missing = NotFound(verb, target, code=code, reason=reason, message=said)
+        missing.resource_missing = status.details is None or not status.details.name
+        return missing
     if code == 409:
         kind = AlreadyExists if reason == "AlreadyExists" else Conflict
         return kind(verb, target, code=code, reason=reason, message=said)

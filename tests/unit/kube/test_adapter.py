@@ -63,9 +63,22 @@ def status(code: int, reason: str = "", message: str = "m", **headers: str) -> h
     return httpx2.Response(code, json=body, headers=headers)
 
 
+def absent(name: str) -> httpx2.Response:
+    """What the API server says of an object that is not there."""
+    body = {"kind": "Status", "code": 404, "reason": "NotFound", "details": {"name": name}}
+    return httpx2.Response(404, json=body)
+
+
 def test_it_is_the_port() -> None:
-    kube: Kube = adapter(Server(status(404)))
+    kube: Kube = adapter(Server(absent("web-0")))
     assert kube.get_podeni("ns", "web-0") is None
+
+
+def test_p11_a_missing_resource_is_no_deleted_object() -> None:
+    """A CRD that is gone says nothing of any PodENI: reading it as a deletion would release IPs."""
+    with pytest.raises(NotFound) as refused:
+        adapter(Server(status(404, "NotFound"))).get_podeni("ns", "web-0")
+    assert refused.value.resource_missing
 
 
 def test_a_look_is_a_quorum_read() -> None:
