@@ -112,7 +112,7 @@ def from_status(
     resource = target.split(" ", 1)[0]
     if code in (401, 403):
         step = (
-            f"grant verb {verb} on {resource} to this identity (deploy/README.md lists what each process needs)"
+            f"grant verb {verb} on {resource} to this identity: deploy/README.md lists the rights"
             if code == 403
             else "the credentials are not accepted: check the kubeconfig or the service account"
         )
