@@ -52,6 +52,11 @@ def make_call(tools: Tools, held: Claim, call: Call) -> Pause | None:
 def carry_out(tools: Tools, held: Claim, intended: Intended) -> Pause | None:
     """Send an intended call and record what came of it."""
     intent = intended.intent
+    if tools.now() > intent.deadline - tools.answer_budget:
+        # This process slept since its intent: another may have given the call up for lost and
+        # acted on that. Sent now it could come after its own deadline (P10).
+        why = f"{intent.api} was not sent in time: what became of it is being found out"
+        return Pause(intent.deadline, why)
     try:
         answer = _send(tools, intended.allocation.cluster, intent)
     except Throttled as throttled:

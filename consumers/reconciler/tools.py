@@ -62,10 +62,15 @@ class Tools:
     rng: random.Random
 
     @property
+    def answer_budget(self) -> timedelta:
+        """From the moment a cloud call is sent to its answer, or to our giving up on one."""
+        cloud = self.settings.cloud
+        return timedelta(seconds=cloud.connect_timeout_s + cloud.read_timeout_s)
+
+    @property
     def call_budget(self) -> timedelta:
         """From the intent of a cloud call to the moment after which it can't take effect any more."""
-        cloud = self.settings.cloud
-        return timedelta(seconds=cloud.connect_timeout_s + cloud.read_timeout_s) + CALL_MARGIN
+        return self.answer_budget + CALL_MARGIN
 
     @property
     def look_interval(self) -> timedelta:

@@ -106,6 +106,7 @@ class Allocation(_Model):
     podeni_phase: str | None = None
     podeni_uid: str | None = None
     podeni_outdated: bool = False
+    found_gone: tuple[str, ...] = ()
     asked_security_groups: tuple[str, ...] | None = None
     restored_at: datetime | None = None
     restorations: int = 0
@@ -240,6 +241,8 @@ def _absence_confirmed(state: Allocation, entry: e.AbsenceConfirmed, at: datetim
         "absent_since": at,
         "ttl_due": entry.ttl_due,
         "parked": None,
+        # The PodENI may be bound for it without our record of that write: see podeni.py.
+        "found_gone": (*state.found_gone, entry.pod_uid),
     }
 
 
@@ -458,7 +461,7 @@ def _eni_gone(state: Allocation, entry: e.EniGone, at: datetime) -> Changes:
 
 @_on(e.PodEniWritten)
 def _podeni_written(state: Allocation, entry: e.PodEniWritten, at: datetime) -> Changes:
-    changes: Changes = {"podeni_phase": entry.phase, "podeni_uid": entry.uid}
+    changes: Changes = {"podeni_phase": entry.phase, "podeni_uid": entry.uid, "found_gone": ()}
     if entry.phase == "Bind":
         _must(state.phase is Phase.WANTED, state, entry)
         changes |= {"phase": Phase.BOUND, "podeni_outdated": False}

@@ -62,7 +62,7 @@ def next_write(
     _refuse_foreign(live, [*allocations, *beside])
     if phase in ("Initial", "Bind"):
         if live["metadata"].get("deletionTimestamp"):
-            return _let_go(live, allocations[0].pod_uid)
+            return _let_go(live, allocations)
         spec = _spec(allocations, carry_default_route)
         return _towards_bind(live, phase, allocations, spec, now)
     return _towards_unbound(live, phase, allocations, now)
@@ -111,6 +111,8 @@ def _towards_bind(
     metadata = _metadata(allocations)
     status = live.get("status", {})
     dressed = _dressed(live, metadata, spec)
+    if _bound_for(live) in _found_gone(allocations) - {allocations[0].pod_uid}:
+        return Write("replace-status", {**live, "status": {**status, "phase": "Detaching"}})
     if dressed != live:
         _refuse_bound_for_another(live, allocations[0].pod_uid)
         return Write("replace", dressed)
@@ -158,9 +160,10 @@ def _may_show(live: Object, allocations: Sequence[Allocation]) -> bool:
     return any(item.get("eni", {}).get("id") in ours for item in shown)
 
 
-def _let_go(live: Object, pod_uid: str) -> Write:
+def _let_go(live: Object, allocations: Sequence[Allocation]) -> Write:
     """A user deleted the PodENI while its Pod is being served: it goes, and is made anew."""
-    _refuse_bound_for_another(live, pod_uid)
+    if _bound_for(live) not in _found_gone(allocations):
+        _refuse_bound_for_another(live, allocations[0].pod_uid)
     write = _without_finalizers(live)
     if write is None:
         others = ", ".join(live["metadata"].get("finalizers", []))
@@ -198,11 +201,21 @@ def _refuse_in_use(live: Object, allocations: Sequence[Allocation]) -> None:
     Bound for another uid, reality is ahead of this ledger: it was restored to an earlier moment, or
     somebody else binds. Taking it out of Bind would cut off a running Pod.
     """
+    if _bound_for(live) not in {"", *_found_gone(allocations)}:
+        raise ForeignPodEni(_in_use(live))
+
+
+def _found_gone(allocations: Sequence[Allocation]) -> set[str]:
+    """The Pod uids that these allocations served and that a live look found gone.
+
+    Also earlier ones: a process killed between writing Bind and recording it leaves a PodENI in
+    Bind for a Pod whose successor may have claimed the address since.
+    """
     served = {a.pod_uid for a in allocations if a.phase is Phase.WANTED}
     found_gone = {a.attachment.pod_uid if a.attachment else a.pod_uid for a in allocations}
     found_gone |= {a.pod_uid for a in allocations if a.phase is not Phase.WANTED}
-    if _bound_for(live) not in {"", *(found_gone - served)}:
-        raise ForeignPodEni(_in_use(live))
+    found_gone |= {uid for a in allocations for uid in a.found_gone}
+    return found_gone - served
 
 
 def _refuse_bound_for_another(live: Object, pod_uid: str) -> None:
