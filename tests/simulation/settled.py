@@ -96,7 +96,11 @@ class Settled:
         who, held = "/".join(name), self._held.get(name, [])
         lives = self._truth.lives.get(name, [])
         podeni = self._truth.podeni(name)
-        keeps = self._keeps(name, plan, lives[-1].ended if lives else None)
+        given_up = self._truth.given_up.get(name)
+        if given_up is not None and lives and given_up < lives[-1].created:
+            # Whether this life had claimed the address by then is told by the ledger alone.
+            return
+        keeps = given_up is None and self._keeps(name, plan, lives[-1].ended if lives else None)
         if keeps and not ttls_are_over:
             if [a.phase for a in held] != [Phase.RESERVED] * len(plan.interfaces):
                 self._broken(
@@ -119,13 +123,13 @@ class Settled:
         shown = self._truth.shown.get(name)
         if not shown or ended is None or plan.policy.kind == "elastic":
             return False
-        given_up = self._truth.given_up.get(name)
-        if given_up is not None:
-            return False
         if plan.policy.kind == "never":
             return True
-        gone_for = self._world.time - ended
-        return gone_for < timedelta(seconds=plan.policy.seconds)
+        away = self._world.time - ended
+        uid = self._truth.lives[name][-1].uid
+        return away < timedelta(seconds=plan.policy.seconds) and self._in_time(
+            name, plan, shown[-1].at, uid
+        )
 
     def _check_same_address(self) -> None:
         """P2 as a user sees it: who came back in time has the address he had."""
@@ -142,8 +146,7 @@ class Settled:
 
     def _in_time(self, name: Name, plan: PodPlan, shown_at: datetime, uid: str) -> bool:
         """Whether no gap before this life was longer than the TTL, and nobody gave the name up."""
-        given_up = self._truth.given_up.get(name)
-        if given_up is not None:
+        if name in self._truth.given_up:
             return False
         if plan.policy.kind == "never":
             return True

@@ -1,5 +1,6 @@
 """What the simulation found in our own code, each as the shortest story that shows it."""
 
+import contextlib
 from datetime import timedelta
 
 from ledger.rules.allocation import Phase
@@ -73,3 +74,55 @@ def test_p2_a_pod_that_came_and_went_unseen_begins_the_absence_anew(world: Simul
     world.settle(5)
     assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
     world.check_promises()
+
+
+def test_p10_a_call_that_was_not_sent_in_time_is_not_sent_at_all(world: SimulatedWorld) -> None:
+    """Seed 21: asleep between intent and call, a process sent its delete eight minutes later, when
+    another had long found the call undone and repeated it."""
+    world.create_pod("web-0", networks=[elastic()])
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.publish()
+    world.take()
+    slept: list[str] = []
+
+    def boundary(name: str) -> None:
+        calls = world.ground.rows(
+            "SELECT FROM ledger.cloud_call WHERE api = 'DetachNetworkInterface'"
+        )
+        if name == "after commit" and calls and not slept:
+            slept.append(name)
+            world.advance(timedelta(minutes=8))
+
+    world.boundary = boundary
+    world.work()
+    assert slept
+    world.settle(30)
+    assert world.ground.rows("SELECT FROM ledger.entry WHERE kind = 'call-undone'")
+    assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
+    assert world.mutating_calls().count("DetachNetworkInterface") == 1
+
+
+def test_p11_a_bind_that_was_never_recorded_holds_up_no_later_pod(world: SimulatedWorld) -> None:
+    """Seed 40: killed between writing Bind and recording it; the Pod was replaced, and its PodENI
+    stayed in Bind for a uid that the ledger no longer knew it had found gone."""
+    world.create_pod("web-0")
+
+    def boundary(name: str) -> None:
+        podeni = world.podeni("web-0") or {}
+        if name == "after PUT status" and podeni["status"].get("phase") == "Bind":
+            world.boundary = lambda name: None
+            raise Crash(name)
+
+    world.boundary = boundary
+    with contextlib.suppress(Crash):
+        world.settle(10)
+    world.delete_pod("web-0")
+    uid = world.create_pod("web-0", node="node-h2")
+    world.advance(timedelta(minutes=1))
+    world.settle(20)
+    assert [a.phase for a in world.allocations()] == [Phase.BOUND]
+    podeni = world.podeni("web-0")
+    assert podeni is not None
+    assert podeni["metadata"]["annotations"]["k8s.aliyun.com/pod-uid"] == uid
+    assert podeni["status"]["instanceID"] == "i-bp1demo0h2"
