@@ -204,8 +204,10 @@ class Intake:
             if partition not in self.positions:
                 with self.tools.database.transaction() as connection:
                     self.positions[partition], _ = begin_offset(connection, *partition, 0)
-            unread = records[self.positions[partition] :]
-            found += unread[: self.rng.choice((1, 5, 500, 500))]
+            unread = records[self.positions[partition] :][: self.rng.choice((1, 5, 500, 500))]
+            if unread:
+                self.wire.polled[partition] = unread[-1].offset + 1
+            found += unread
         return found
 
     def _start_again(self) -> None:

@@ -14,14 +14,14 @@ from deploy.local.parts.postgres import create_database, start_postgres
 from ledger.store import migrate
 from tests.simulation.ground import Ground
 from tests.simulation.simulation import Report, Simulation
-from tests.simulation.story import write_story
+from tests.simulation.story import LIVES, write_story
 
 LAST_LINES = 60
 
 
-def play(ground: Ground, seed: int) -> Report:
+def play(ground: Ground, seed: int, lives: int = LIVES) -> Report:
     """One seed from beginning to end."""
-    return Simulation(ground, write_story(seed)).run()
+    return Simulation(ground, write_story(seed, lives)).run()
 
 
 @contextmanager

@@ -109,7 +109,8 @@ class Settled:
             elif podeni is None or (podeni.get("status") or {}).get("phase") != "Unbind":
                 self._broken("convergence", f"{who} is reserved and its PodENI not Unbind")
             return
-        kept_for_ever = keeps and plan.policy.kind == "never"
+        # An address that no PodENI ever showed may be kept as well: it was allocated for this name.
+        kept_for_ever = plan.policy.kind == "never" and given_up is None
         if held and not kept_for_ever and (ttls_are_over or plan.policy.kind == "elastic"):
             self._broken(
                 "convergence",

@@ -84,12 +84,12 @@ class Story:
     lives: int
 
 
-def write_story(seed: int) -> Story:
-    """The story of a seed."""
+def write_story(seed: int, lives: int = LIVES) -> Story:
+    """The story of a seed, with about so many lives."""
     rng = random.Random(seed)
     pods = tuple(_pods(rng))
-    acts = [act for index, pod in enumerate(pods) for act in _lives(rng, pod, index, len(pods))]
-    lives = sum(act.what == "create" for act in acts)
+    shares = [lives // len(pods) + (index < lives % len(pods)) for index in range(len(pods))]
+    acts = [act for pod, share in zip(pods, shares, strict=True) for act in _lives(rng, pod, share)]
     span = max(act.at for act in acts)
     acts += _users(rng, pods, span)
     acts += _cloud_faults(rng, span)
@@ -101,9 +101,9 @@ def write_story(seed: int) -> Story:
         seed=seed,
         pods=pods,
         acts=tuple(acts),
-        interruptions=tuple(_interruptions(rng)),
+        interruptions=tuple(_interruptions(rng, BOUNDARIES * lives // LIVES)),
         reuse_addresses_at_once=rng.random() < 0.5,
-        lives=lives,
+        lives=sum(act.what == "create" for act in acts),
     )
 
 
@@ -126,11 +126,10 @@ def _pods(rng: random.Random) -> Iterator[PodPlan]:
         )
 
 
-def _lives(rng: random.Random, pod: PodPlan, index: int, of: int) -> Iterator[Act]:
+def _lives(rng: random.Random, pod: PodPlan, count: int) -> Iterator[Act]:
     """Created, ended in one of many ways, created again: the last one may stay."""
     named: dict[str, Any] = {"pod": pod.key}
     at = rng.uniform(0, 5 * MINUTE)
-    count = LIVES // of + (index < LIVES % of)
     for number in range(count):
         yield Act(at, "create", {**named, "node": rng.randrange(2)})
         if number == count - 1 and rng.random() < 0.5:
@@ -255,10 +254,10 @@ def _outages(rng: random.Random, span: float) -> Iterator[Act]:
         yield Act(rng.uniform(0, span), "all-down", {"seconds": seconds})
 
 
-def _interruptions(rng: random.Random) -> list[Interruption]:
+def _interruptions(rng: random.Random, boundaries: int) -> list[Interruption]:
     found = []
     for _ in range(rng.randrange(0, 16)):
         kind: Kind = rng.choices(KINDS, (4, 4, 1))[0]
         seconds = rng.choice((rng.uniform(0.5, 4), rng.uniform(5, 40), rng.uniform(60, 600)))
-        found.append(Interruption(rng.randrange(BOUNDARIES), kind, seconds))
+        found.append(Interruption(rng.randrange(boundaries), kind, seconds))
     return sorted(found, key=lambda interruption: interruption.at)

@@ -67,6 +67,7 @@ class Wire:
         tell: Callable[[str, str], None],
     ) -> None:
         self.log: dict[Partition, list[Record]] = {}
+        self.polled: dict[Partition, int] = {}
         self.incarnation = 0
         self.frozen: dict[Partition, datetime] = {}
         self.down_until = now()
@@ -138,11 +139,11 @@ class Wire:
         )
 
     def _swap_newest(self, partition: Partition) -> None:
-        """The newest record changes places with one of the three before it."""
+        """The newest record changes places with one of the three before it that nobody read yet."""
         records = self.log[partition]
         last = len(records) - 1
-        other = max(0, last - self._rng.randrange(1, 4))
-        if other == last:
+        other = max(self.polled.get(partition, 0), last - self._rng.randrange(1, 4))
+        if other >= last:
             return
         records[last], records[other] = (
             records[other]._replace(offset=last),
@@ -164,6 +165,7 @@ class Wire:
         self.incarnation += 1
         for records in self.log.values():
             records.clear()
+        self.polled.clear()
         self.relist()
 
     def freeze(self, until: datetime) -> None:
