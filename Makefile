@@ -29,8 +29,10 @@ test: $(READY) ## run every test that needs nothing but PyPI
 check: $(READY) ## lint, format, types, layers, unit tests
 	@.ci/check
 
-simulate: $(READY) ## the whole system on virtual time, seeds one after another
-	@.ci/suite simulation tests/simulation
+SEEDS ?= 100
+simulate: $(READY) ## the whole system on virtual time: SEEDS=1000, FIRST=0, or SEED=42 for one story
+	@$(BIN)/python -m tests.simulation.run \
+		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(or $(FIRST),0))
 
 integration: $(READY) ## what needs real servers, and genuine parts where they can be had
 	@.ci/suite integration tests/integration
