@@ -1,0 +1,69 @@
+"""A world that lived a little, and the command line that is asked about it."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+
+from consumers.cli.main import main
+from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
+from tests.simulation.ground import Ground
+from tests.simulation.world import CLUSTER, SimulatedWorld, elastic
+
+
+class Said(NamedTuple):
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def audited_ground(postgres_server: PostgresServer, migrated_template: str) -> Iterator[Ground]:
+    dsn = create_database(postgres_server.dsn(), "audited", template=migrated_template)
+    ground = Ground(dsn)
+    yield ground
+    ground.close()
+    drop_database(postgres_server.dsn(), "audited")
+
+
+@pytest.fixture
+def world(audited_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> SimulatedWorld:
+    """web-0 (fixed, TTL 1h) was bound on node-h1, went, and is bound on node-h2 again; web-1
+    (elastic) is bound; web-2 (fixed) is away and reserved."""
+    audited_ground.clear()
+    world = SimulatedWorld(audited_ground)
+    for variable in [name for name in os.environ if name.startswith("ENI_LEDGER_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("ENI_LEDGER_POSTGRES__DSN", world.dsn)
+    monkeypatch.setenv("ENI_LEDGER_CLUSTER_ID", CLUSTER)
+    monkeypatch.setenv("COLUMNS", "200")
+    world.create_pod("web-0")
+    world.create_pod("web-1", networks=[elastic()])
+    world.create_pod("web-2")
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.delete_pod("web-2")
+    world.settle(10)
+    world.advance(timedelta(minutes=10))
+    world.create_pod("web-0", node="node-h2")
+    world.settle(10)
+    return world
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run one command in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        told = capsys.readouterr()
+        code = ended.value.code
+        return Said(code if isinstance(code, int) else 0, told.out, told.err)
+
+    return run
