@@ -37,39 +37,13 @@ from ledger.rules.planning import (
 from ledger.rules.pod_decisions import SeenPod, decide_pod, decide_podeni
 from ledger.rules.podeni import ForeignPodEni, next_restoring_write, next_write
 from ledger.rules.podeni_drift import Deleted, Differs, Taken, judge_podeni, restorable_from
-from ledger.rules.pods import PodFacts
 from tests.unit.rules.lives import START, VSWITCH_H, node, unshuffled, vswitches
 from tests.unit.rules.oracle_cloud import Cloud, address_of
+from tests.unit.rules.oracle_parts import Pod, refused, renamed
 
 CALL_BUDGET = timedelta(seconds=16)
 STEPS_MAX = 60
 Outcome = Literal["done", "refused", "throttled", "lost", "unheard"]
-
-
-@dataclass
-class Pod:
-    """The Pod as the API server has it."""
-
-    uid: str
-    node: str
-    networks: str
-    terminal: bool = False
-    deleting: bool = False
-
-    def seen(self) -> SeenPod:
-        facts = PodFacts(
-            namespace="shop",
-            name="web-0",
-            uid=self.uid,
-            node_name=self.node,
-            phase="Failed" if self.terminal else "Running",
-            deleting=self.deleting,
-            annotations={
-                "k8s.aliyun.com/pod-eni": "true",
-                "k8s.aliyun.com/pod-networks": self.networks,
-            },
-        )
-        return SeenPod("c1", "shop", "web-0", self.uid, facts)
 
 
 @dataclass
@@ -299,17 +273,17 @@ class Oracle:
         outcome = self.outcomes.pop(0) if self.outcomes else "done"
         if a.intent.api == "CreateNetworkInterface" and self.no_capacity and outcome == "done":
             code = "InvalidVSwitchId.IpNotEnough"
-            self.append(a.id, _refused(a, code))
+            self.append(a.id, refused(a, code))
             return True
         if outcome in ("refused", "throttled"):
-            self.append(a.id, _refused(a, "Throttling" if outcome == "throttled" else "Forbidden"))
+            self.append(a.id, refused(a, "Throttling" if outcome == "throttled" else "Forbidden"))
             return False
         made = self.cloud.take(a.intent, self.now) if outcome in ("done", "unheard") else None
         if outcome != "done":
             self.append(a.id, e.CallUnknown(intent=a.intent.id, code="Timeout", message="none"))
             return False
         if made == "refused":
-            self.append(a.id, _refused(a, "InvalidOperation.EniState"))
+            self.append(a.id, refused(a, "InvalidOperation.EniState"))
             return False
         self.append(
             a.id,
@@ -425,8 +399,8 @@ class Oracle:
             uid = self.podeni["metadata"]["annotations"]["k8s.aliyun.com/pod-uid"]
             leaves = verb == "delete" or obj.get("status", {}).get("phase") != "Bind"
             assert not (leaves and uid == self.running_uid), "P11: unbound under a running Pod"
-            renamed = verb == "replace" and _renamed(self.podeni, obj)
-            assert restoring or not renamed, "uid changed while in Bind"
+            other = verb == "replace" and renamed(self.podeni, obj)
+            assert restoring or not other, "uid changed while in Bind"
         match verb:
             case "create":
                 obj["metadata"]["uid"] = f"pe-{next(self._numbers)}"
@@ -522,13 +496,3 @@ class Oracle:
                 due is None or (rests and due > self.now)
             )
             quiet = quiet + 1 if still else 0
-
-
-def _renamed(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    key = "k8s.aliyun.com/pod-uid"
-    return bool(before["metadata"]["annotations"][key] != after["metadata"]["annotations"][key])
-
-
-def _refused(a: Allocation, code: str) -> e.CallRefused:
-    assert a.intent is not None
-    return e.CallRefused(intent=a.intent.id, code=code, message="no", request_id="r")
