@@ -22,18 +22,21 @@ from tests.simulation.world import Crash
 
 #: Below this many boundaries on the stack a process may be put to sleep.
 DEPTH_MAX = 3
-#: Between the last look at its own clock and the moment a request leaves, a process can't notice
-#: that it slept: longer than the margin in a call's deadline is the window that stays (P10).
-BEFORE_CALL_MAX_S = 3.0
+#: Between the last look at the clock and the moment a request leaves, a process can't notice that
+#: it slept. Longer than the margin in a call's deadline is the window that stays (P10): whoever
+#: falls asleep in it for longer never wakes here.
+WINDOW_MAX_S = 3.0
 
 
 @dataclass(slots=True)
 class Process:
-    """A process: what it is called, until when it is down, whether it is inside a boundary."""
+    """A process: what it is called, until when it is down, whether it is inside a boundary, and how
+    long it slept since it last could have noticed."""
 
     name: str
     down_until: datetime
     busy: bool = False
+    unnoticed_s: float = 0
 
 
 class Interrupter:
@@ -56,6 +59,12 @@ class Interrupter:
     def reach(self, process: Process, boundary: str) -> None:
         """`process` is at a boundary. May raise Crash or OperationalError, or return much later."""
         self.count += 1
+        if boundary == "before transaction":
+            process.unnoticed_s = 0
+        elif boundary.removeprefix("before ") in MUTATING and process.unnoticed_s > WINDOW_MAX_S:
+            self.happened.append("slept in the window")
+            self._tell(process.name, f"is killed: it slept right before {boundary[7:]}")
+            raise Crash(boundary)
         if not self.enabled or not self._left or self._left[0].at > self.count:
             return
         interruption = self._left[0]
@@ -73,9 +82,10 @@ class Interrupter:
             case "pause":
                 seconds = interruption.seconds
                 if boundary.removeprefix("before ") in MUTATING:
-                    seconds = min(seconds, BEFORE_CALL_MAX_S)
+                    seconds = min(seconds, WINDOW_MAX_S)
                 self._tell(process.name, f"sleeps {seconds:.1f} s: {boundary}")
                 self.sleep(process, seconds)
+                process.unnoticed_s += seconds
                 self._tell(process.name, "wakes")
 
     def sleep(self, process: Process, seconds: float) -> None:

@@ -1,13 +1,17 @@
 """`python -m tests.simulation.run`: plays seeds, one after another, and says what they came to."""
 
 import argparse
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 from deploy.local.parts.postgres import create_database, start_postgres
@@ -17,6 +21,8 @@ from tests.simulation.simulation import Report, Simulation
 from tests.simulation.story import LIVES, write_story
 
 LAST_LINES = 60
+#: Longer than this no seed takes, on a busy machine either.
+SLOWEST_SEED_S = 600
 
 
 def play(ground: Ground, seed: int, lives: int = LIVES) -> Report:
@@ -25,20 +31,61 @@ def play(ground: Ground, seed: int, lives: int = LIVES) -> Report:
 
 
 @contextmanager
-def own_ground() -> Iterator[Ground]:
-    """A PostgreSQL of our own for the time of the run."""
+def own_grounds(count: int) -> Iterator[list[str]]:
+    """A PostgreSQL of our own for the time of the run; the DSNs of so many databases on it."""
     with tempfile.TemporaryDirectory(prefix="eni-ledger-simulation-") as directory:
         place = Path(directory)
         place.chmod(0o755)
         server = start_postgres(place / "postgres", log=place / "postgres.log", throwaway=True)
         try:
-            dsn = create_database(server.dsn(), "simulated")
-            migrate.upgrade(dsn)
-            ground = Ground(dsn)
-            yield ground
-            ground.close()
+            migrate.upgrade(create_database(server.dsn(), "migrated"))
+            yield [
+                create_database(server.dsn(), f"simulated_{number}", template="migrated")
+                for number in range(count)
+            ]
         finally:
             server.stop()
+
+
+def play_each(dsn: str, seeds: Iterable[int]) -> Generator[Report, None, None]:
+    """One seed after another on one database. Only a story that broke something keeps its lines."""
+    ground = Ground(dsn)
+    try:
+        for seed in seeds:
+            report = play(ground, seed)
+            yield report if report.findings else replace(report, lines=())
+    finally:
+        ground.close()
+
+
+def _play_all(dsn: str, seeds: range, reports: "Queue[Report | None]") -> None:
+    for report in play_each(dsn, seeds):
+        reports.put(report)
+    reports.put(None)
+
+
+def play_side_by_side(dsns: list[str], seeds: range) -> Generator[Report, None, None]:
+    """Every seed, shared out among as many processes as there are databases, as they come in."""
+    spawning = multiprocessing.get_context("spawn")
+    reports: Queue[Report | None] = spawning.Queue()
+    workers = [
+        spawning.Process(target=_play_all, args=(dsn, seeds[first :: len(dsns)], reports))
+        for first, dsn in enumerate(dsns)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        left = len(workers)
+        while left:
+            report = reports.get(timeout=SLOWEST_SEED_S)
+            if report is None:
+                left -= 1
+            else:
+                yield report
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
 
 
 def show(report: Report, lines: int | None) -> None:
@@ -62,36 +109,48 @@ def main() -> int:
     chosen.add_argument("--seed", type=int, help="this one only, with its whole story")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--keep-going", action="store_true", help="also after a broken promise")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="side by side")
     given = parser.parse_args()
-    with own_ground() as ground:
-        if given.seed is not None:
-            report = play(ground, given.seed)
-            show(report, None)
-            return 1 if report.findings else 0
-        return _many(ground, range(given.first, given.first + given.seeds), given.keep_going)
+    if given.seed is not None:
+        with own_grounds(1) as dsns:
+            return _one(dsns[0], given.seed)
+    seeds = range(given.first, given.first + given.seeds)
+    with own_grounds(given.jobs) as dsns:
+        return _many(dsns, seeds, given.keep_going)
 
 
-def _many(ground: Ground, seeds: range, keep_going: bool) -> int:
+def _one(dsn: str, seed: int) -> int:
+    ground = Ground(dsn)
+    report = play(ground, seed)
+    ground.close()
+    show(report, None)
+    return 1 if report.findings else 0
+
+
+def _many(dsns: list[str], seeds: range, keep_going: bool) -> int:
     began = time.monotonic()
     trouble: Counter[str] = Counter()
     lives = entries = played = 0
     broken: list[Report] = []
     virtual = timedelta()
-    for seed in seeds:
-        report = play(ground, seed)
-        played += 1
-        lives, entries = lives + report.lives, entries + report.entries
-        virtual += report.virtual
-        trouble += report.trouble
-        if report.findings:
-            broken.append(report)
-            if not keep_going:
-                show(report, LAST_LINES)
-                break
-            for finding in report.findings:
-                print(f"seed {seed} breaks {finding.promise}: {finding.what}", flush=True)
-        if played % 25 == 0:
-            print(f"{played} seeds in {time.monotonic() - began:.0f} s", flush=True)
+    reports = play_each(dsns[0], seeds) if len(dsns) == 1 else play_side_by_side(dsns, seeds)
+    with closing(reports):
+        for report in reports:
+            played += 1
+            lives, entries = lives + report.lives, entries + report.entries
+            virtual += report.virtual
+            trouble += report.trouble
+            if played % 50 == 0:
+                print(f"{played} seeds in {time.monotonic() - began:.0f} s", flush=True)
+            if report.findings:
+                broken.append(report)
+                if not keep_going:
+                    show(report, LAST_LINES)
+                    break
+                for finding in report.findings:
+                    print(
+                        f"seed {report.seed} breaks {finding.promise}: {finding.what}", flush=True
+                    )
     took = time.monotonic() - began
     print(
         f"{played} seeds, {lives} Pod lives, {entries} entries, {virtual} of virtual time in "
