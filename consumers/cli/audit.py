@@ -6,7 +6,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from consumers.cli.book import ledger_settings, local, moment, opened, print_json, print_table
+from consumers.cli.book import (
+    ledger_settings,
+    local,
+    moment,
+    opened,
+    pod_name,
+    print_json,
+    print_table,
+)
 from consumers.cli.errors import CommandError
 from ledger.audit.questions import Because, Key, Tenure, pods_reporting, story, tenures
 
@@ -40,13 +48,13 @@ def eni(eni_id: str, at: At = None, whole: Story = False, as_json: Json = False)
 @app.command(epilog="Example: [bold]eni-ledger audit mac 00:16:3e:01:02:03[/bold]")
 def mac(address: str, at: At = None, whole: Story = False, as_json: Json = False) -> None:
     """Whom a MAC address served, from when to when, and why."""
-    _answer("mac", address, at, whole, as_json)
+    _answer("mac", address.lower(), at, whole, as_json)
 
 
 @app.command(epilog="Example: [bold]eni-ledger audit pod shop/web-0 --story[/bold]")
 def pod(name: str, at: At = None, whole: Story = False, as_json: Json = False) -> None:
     """Which addresses a Pod (NAMESPACE/NAME) had, from when to when, and why."""
-    _answer("pod", name, at, whole, as_json)
+    _answer("pod", "/".join(pod_name(name)), at, whole, as_json)
 
 
 def _answer(key: Key, value: str, at: str | None, whole: bool, as_json: bool) -> None:
@@ -128,9 +136,10 @@ def _short(data: dict[str, Any]) -> str:
 
 
 def _nobody(key: Key, value: str, at: str | None, reporting: list[str]) -> str:
-    when = f" at {at}" if at else ""
+    if at is not None:
+        return f"{key} {value} was not managed here at {at}; without --at you see other times"
     if reporting:
         return (
             f"{key} {value} is not managed here; Pod {', '.join(reporting)} reports it as its own"
         )
-    return f"{key} {value} is not managed here{when}: this ledger never gave it to anybody"
+    return f"{key} {value} is not managed here: this ledger never gave it to anybody"

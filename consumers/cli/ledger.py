@@ -20,6 +20,7 @@ from consumers.runtime.settings import load_settings
 from ledger.audit import health
 from ledger.audit.questions import reservations as read_reservations
 from ledger.rules import entries as e
+from ledger.rules.allocation import Phase
 from ledger.rules.networks import SECURITY_GROUPS_MAX
 from ledger.store import brakes, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
@@ -144,7 +145,9 @@ def release(
     for a in serving:
         address = a.address.ipv4 if a.address else "no address yet"
         when = (
-            "is being released" if a.phase.value == "reserved" else "is released when the Pod goes"
+            "is being released"
+            if a.phase in (Phase.LEAVING, Phase.RESERVED)
+            else "is released when the Pod goes"
         )
         typer.echo(f"{pod} {a.interface}: {address} {when}")
 

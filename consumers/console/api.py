@@ -19,6 +19,10 @@ API = "/api/v1"
 _bearer = HTTPBearer(auto_error=False)
 
 
+class BadQuestion(Exception):  # noqa: N818 - names what was asked
+    """A parameter that can't be understood: says which, and what to give."""
+
+
 def build_api(settings: Settings, database: Database) -> FastAPI:
     """The application. Answers are of `settings.cluster_id` only: no answer mixes clusters."""
     api = FastAPI(title="eni-ledger audit API", version="1", docs_url=f"{API}/docs",
@@ -41,6 +45,10 @@ def build_api(settings: Settings, database: Database) -> FastAPI:
             found = reservations(connection, settings.cluster_id)
         return [dataclasses.asdict(each) for each in found]
 
+    @api.exception_handler(BadQuestion)
+    async def bad_question(_request: Request, asked: BadQuestion) -> JSONResponse:
+        return _problem(400, "the question can't be answered as it stands", str(asked))
+
     @api.exception_handler(DataError)
     async def bad_value(_request: Request, _refused: DataError) -> JSONResponse:
         return _problem(
@@ -58,9 +66,9 @@ def _tenures(
     settings: Settings, database: Database, key: Key, value: str, at: datetime | None
 ) -> dict[str, Any]:
     if at is not None and at.tzinfo is None:
-        raise HTTPException(400, "at needs a time zone, for example 2026-01-31T14:03:00Z")
+        raise BadQuestion("at needs a time zone, for example 2026-01-31T14:03:00Z")
     if "\x00" in value:
-        raise HTTPException(400, "value contains a NUL character")
+        raise BadQuestion("value contains a NUL character")
     cluster = settings.cluster_id
     with database.transaction() as connection:
         found = tenures(connection, cluster, key, value, at)

@@ -206,7 +206,9 @@ def _release(
     judged = judge_release(states, look, watermark, served, fenced.now)
     if isinstance(judged, NotYet):
         _decide_again(tools, fenced, first)
-        return Pause(fenced.now + timedelta(seconds=1), judged.why)
+        # What only the Pod's own end can change is heard of; what lags is looked for again soon.
+        wait = timedelta(seconds=30 if look.running_uid is not None else 1)
+        return Pause(fenced.now + wait, judged.why)
     forbidden = _forbidden(tools, fenced, len(judged))
     if forbidden is not None:
         return forbidden

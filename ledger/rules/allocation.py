@@ -211,6 +211,7 @@ def _claimed(state: Allocation, entry: e.Claimed, at: datetime) -> Changes:
         "absent_since": None,
         "ttl_due": None,
         "reported_gone": None,
+        "parked": None,
     }
     if entry.lifetime is not None:
         words = entry.lifetime.model_dump(exclude={"retention"})

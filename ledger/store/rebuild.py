@@ -111,10 +111,11 @@ def rebuild(connection: Connection) -> int:
 
     One transaction: others wait, and see the old rows or the new ones.
     """
-    told = list(stories(connection))
+    # Before the entries are read: one committed in between would be missing from what is written.
     connection.exec_driver_sql(
         "LOCK TABLE ledger.allocation, ledger.tenure IN ACCESS EXCLUSIVE MODE"
     )
+    told = list(stories(connection))
     connection.exec_driver_sql("DELETE FROM ledger.tenure")
     connection.exec_driver_sql("DELETE FROM ledger.allocation")
     sql = queries("book")
