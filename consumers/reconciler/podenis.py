@@ -16,8 +16,8 @@ from consumers.runtime import metrics
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
 from ledger.rules.planning import WritePodEni
-from ledger.rules.podeni import ForeignPodEni, Object, Write, next_write
-from ledger.store.work import Claim
+from ledger.rules.podeni import ForeignPodEni, Object, Write, next_write, without_finalizers
+from ledger.store.work import Claim, ClaimLost
 
 _log = structlog.get_logger(__name__)
 
@@ -101,11 +101,43 @@ def write_until_done(
             live = _apply(kube, write, first.namespace, first.pod)
         except (Conflict, NotFound):
             live = kube.get_podeni(first.namespace, first.pod)
+        else:
+            if write.verb == "create":
+                _take_back_if_late(tools, held, live)
     raise Conflict(
         "update",
         f"podenis {first.namespace}/{first.pod}",
         message="somebody else keeps writing this PodENI: find out who from its managedFields",
     )
+
+
+def _take_back_if_late(tools: Tools, held: Claim, made: Object | None) -> None:
+    """A create has no resourceVersion to be refused by: made after the claim was lost, it may show
+    what was released meanwhile, and goes again unless somebody touched it. Raises ClaimLost."""
+    try:
+        with tools.database.transaction() as connection:
+            tools.keep(connection, held, 2 * tools.kube_budget)
+    except ClaimLost:
+        if made is not None:
+            _take_back(tools.kube, made)
+        raise
+
+
+def _take_back(kube: Kube, made: Object) -> None:
+    metadata = made["metadata"]
+    namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
+    try:
+        kube.delete_podeni(namespace, name, uid, metadata["resourceVersion"])
+        live = kube.get_podeni(namespace, name)
+        write = without_finalizers(live) if live and live["metadata"]["uid"] == uid else None
+        if write is not None:
+            kube.replace_podeni(write.obj)
+    except KubeError as failed:
+        _log.warning(
+            "a PodENI written too late stays: whoever works on this Pod now decides about it",
+            podeni=f"{namespace}/{name}",
+            cause=str(failed),
+        )
 
 
 def _apply(kube: Kube, write: Write, namespace: str, name: str) -> dict[str, Any] | None:

@@ -147,7 +147,7 @@ def _towards_gone(live: Object | None, allocations: Sequence[Allocation]) -> Wri
         return None
     if not live["metadata"].get("deletionTimestamp"):
         return Write("delete", live)
-    return _without_finalizers(live)
+    return without_finalizers(live)
 
 
 def _may_show(live: Object, allocations: Sequence[Allocation]) -> bool:
@@ -164,7 +164,7 @@ def _let_go(live: Object, allocations: Sequence[Allocation]) -> Write:
     """A user deleted the PodENI while its Pod is being served: it goes, and is made anew."""
     if _bound_for(live) not in _found_gone(allocations):
         _refuse_bound_for_another(live, allocations[0].pod_uid)
-    write = _without_finalizers(live)
+    write = without_finalizers(live)
     if write is None:
         others = ", ".join(live["metadata"].get("finalizers", []))
         raise ForeignPodEni(
@@ -174,7 +174,7 @@ def _let_go(live: Object, allocations: Sequence[Allocation]) -> Write:
     return write
 
 
-def _without_finalizers(live: Object) -> Write | None:
+def without_finalizers(live: Object) -> Write | None:
     """The write that takes our finalizers off; None when they are."""
     finalizers = live["metadata"].get("finalizers", [])
     kept = [name for name in finalizers if name not in (FINALIZER, DOCUMENT_FINALIZER)]
