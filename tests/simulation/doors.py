@@ -77,7 +77,7 @@ class _KubeBoundary(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         what = request.url.path.rsplit("/", 1)[-1]
-        kind = "status" if what == "status" else "object"
+        kind = {"status": "status", "events": "event"}.get(what, "object")
         self._reach(f"before {request.method} {kind}")
         response = self._call(self._inner.handle_request, request)
         self._reach(f"after {request.method} {kind}")

@@ -19,6 +19,7 @@ BOUNDARIES = [
         "DescribeVSwitches",
         "GET object",
         "POST object",
+        "POST event",
         "PUT object",
         "PUT status",
         "DELETE object",

@@ -3,6 +3,7 @@
 import contextlib
 from datetime import timedelta
 
+from consumers.reconciler.dispatch import work_once
 from ledger.rules.allocation import Phase
 from tests.simulation.world import Crash, SimulatedWorld, elastic
 
@@ -126,3 +127,34 @@ def test_p11_a_bind_that_was_never_recorded_holds_up_no_later_pod(world: Simulat
     assert podeni is not None
     assert podeni["metadata"]["annotations"]["k8s.aliyun.com/pod-uid"] == uid
     assert podeni["status"]["instanceID"] == "i-bp1demo0h2"
+
+
+def test_p10_a_podeni_created_after_the_claim_was_lost_is_taken_back(world: SimulatedWorld) -> None:
+    """Seed 9: asleep right before the create, a process wrote the PodENI of an ENI that was long
+    released, and every later Pod of the name waited for somebody to remove it."""
+    world.create_pod("web-0", networks=[elastic()])
+    world.publish()
+    world.take()
+    other = world.another_reconciler()
+    slept: list[str] = []
+
+    def boundary(name: str) -> None:
+        known = world.ground.rows("SELECT FROM ledger.allocation WHERE eni IS NOT NULL")
+        if name == "before POST object" and known and not slept and world.podeni("web-0") is None:
+            slept.append(name)
+            world.delete_pod("web-0")
+            for _ in range(90):
+                world.publish()
+                world.take()
+                while work_once(other):
+                    pass
+                world.advance(timedelta(seconds=1))
+
+    world.boundary = boundary
+    world.work()
+    assert slept
+    assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
+    assert world.podeni("web-0") is None
+    world.create_pod("web-0", networks=[elastic()])
+    world.settle(20)
+    assert world.allocations()[-1].phase is Phase.BOUND

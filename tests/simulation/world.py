@@ -19,6 +19,7 @@ from consumers.contract.events import Encoded, Heartbeat, Record
 from consumers.contract.topics import Entity, entity_topic
 from consumers.intake.taking_in import Taken, take_in
 from consumers.reconciler.dispatch import work_once
+from consumers.reconciler.tools import Tools
 from consumers.runtime.settings import CloudSettings, KafkaSettings, RateLimit, Settings
 from deploy.local.actors.nodes import node_object
 from deploy.local.cloud.simulator import Simulator
@@ -32,7 +33,7 @@ from ledger.store.inputs import begin_offset
 from ledger.store.rebuild import check
 from ledger.store.sweeps import begin_sweeping
 from tests.simulation.doors import process_tools
-from tests.simulation.ground import START, Ground
+from tests.simulation.ground import START, Ground, Reach
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = "c-simulated"
@@ -67,21 +68,28 @@ class SimulatedWorld:
         self.kube = InProcess(Core(Sources.seeded(seed + 2, self.now)))
         self.kube.core.create_default_namespaces()
         self.settings = settings or ample_settings(self.world)
-        self.tools = process_tools(
-            ground=ground,
-            cloud=self.cloud,
-            kube=self.kube,
-            settings=self.settings,
-            now=self.now,
-            reach=self._reach,
-            dice=random.Random(self.random.random()),
-        )
+        self.tools = self._tools(self._reach)
         self.database = self.tools.database
         self.log: dict[str, list[Record]] = {}
         self._read: dict[str, int] = {}
         self._watches: dict[Entity, Any] = {}
         self._beaten: dict[Entity, int] = {}
         self._install()
+
+    def another_reconciler(self) -> Tools:
+        """The tools of a second process, which nothing interrupts."""
+        return self._tools(lambda name: None)
+
+    def _tools(self, reach: Reach) -> Tools:
+        return process_tools(
+            ground=self.ground,
+            cloud=self.cloud,
+            kube=self.kube,
+            settings=self.settings,
+            now=self.now,
+            reach=reach,
+            dice=random.Random(self.random.random()),
+        )
 
     def _reach(self, name: str) -> None:
         """Whatever `boundary` is at that moment."""
