@@ -14,6 +14,7 @@ _WORDS = {
     "ModifyNetworkInterfaceAttribute": ("ModifyENI", "ModifyENISucceed", "ModifyENIFailed"),
     "UpdatePodENI": ("UpdatePodENI", "UpdatePodENISucceed", "UpdatePodENIFailed"),
     "PodAdmit": ("CreatePod", "PodAdmitted", "MissedByAdmission"),
+    "PodNetworkingChosen": ("CreatePod", "PodNetworkingChosen", "SeveralPodNetworkingsMatch"),
     "PodCreate": ("CreatePod", "PodCreateSucceed", "PodCreateFailed"),
 }
 

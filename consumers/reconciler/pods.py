@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
+from consumers.reconciler.ambiguity import tell_ambiguity
 from consumers.reconciler.calls import make_call
 from consumers.reconciler.eni_looks import look_at_motion
 from consumers.reconciler.instance_types import look_at_instance_type
@@ -180,6 +181,7 @@ def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Tur
             turn.asked.add("podeni")
             if pause is None and step.phase == "Bind":
                 _tell_bound(tools, step)
+                tell_ambiguity(tools, step.allocations[0])
         case CheckPodEni():
             turn.asked.add("podeni")
             _note(turn, "podeni", check_podeni(tools, held, step))
