@@ -113,13 +113,26 @@ def _apply(connection: Connection, readable: Sequence[Read], new_id: NewId) -> t
         listings = [listing for listing, _ in batch.listings]
         inputs.lock_for_listings(connection, batch.observations, listings)
     news = inputs.observe(connection, batch.observations)
+    unlisted: set[ObjectKey] = set()
     for listing, cause in batch.listings:
-        news |= inputs.take_listing(connection, listing, cause)
+        unlisted |= inputs.take_listing(connection, listing, cause)
+    news |= unlisted
     entries = 0
     if news:
-        entries = _decide(connection, news, missed.suspects(connection, found, news), new_id)
+        suspects = missed.suspects(connection, found, news) | _to_look_at(unlisted)
+        entries = _decide(connection, news, suspects, new_id)
     inputs.mark_watermarks(connection, batch.watermarks, ledger_now(connection))
     return len(news), entries
+
+
+def _to_look_at(unlisted: set[ObjectKey]) -> set[WorkKey]:
+    """Pods that a list did not hold. If it lied, their own events are older than it and taken for
+    stale, so nothing but a look would ever find them."""
+    return {
+        WorkKey(key.cluster, "pod", key.namespace, key.name)
+        for key in unlisted
+        if key.entity == "pod"
+    }
 
 
 def _decide(

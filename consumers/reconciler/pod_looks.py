@@ -39,7 +39,7 @@ def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings)
     first = step.allocations[0]
     with tools.database.transaction() as connection:
         heard = inputs.place_of(connection, _key(first))
-        tools.keep(connection, held, tools.kube_budget)
+        asked = tools.keep(connection, held, tools.kube_budget)
     try:
         answer = tools.kube.look_at_pod(first.namespace, first.pod)
         standing = _standing_podeni(tools, step.allocations)
@@ -57,6 +57,9 @@ def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings)
         if inputs.lock_observation(connection, _key(first)) == heard:
             _believe(connection, first, answer, cause)
         fenced = tools.fence(connection, held, step.allocations)
+        if fenced.now - asked > 2 * tools.kube_budget:
+            # This process slept over its answer: the Pod may have come back since (P2).
+            raise StateMoved(f"{first.namespace}/{first.pod}: the look is too old to decide by")
         if standing is not None:
             _withdraw(fenced, step.allocations, standing, cause)
         pause = _judge(tools, fenced, step, answer, about, cause)

@@ -22,6 +22,7 @@ from consumers.reconciler.podeni_checks import check_podeni
 from consumers.reconciler.podenis import write_podeni
 from consumers.reconciler.settling import settle
 from consumers.reconciler.tools import Pause, StateMoved, Tools
+from consumers.reconciler.unlisted import look_where_unlisted
 from consumers.reconciler.vswitches import look_at_vswitches
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.nodes import NodeFacts
@@ -85,6 +86,9 @@ def work_on_pod(tools: Tools, held: Claim) -> Outcome:
     """Take one Pod as far as it goes now. Raises ClaimLost where another worker has taken over."""
     turn = _Turn()
     allocations: list[Allocation] = []
+    unlisted = look_where_unlisted(tools, held)
+    if unlisted is not None:
+        return Outcome(unlisted.until, unlisted.why, problem=True)
     for _ in range(STEPS_MAX):
         allocations, about, brake = _surroundings(tools, held, turn)
         if not allocations:
