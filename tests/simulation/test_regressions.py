@@ -3,9 +3,11 @@
 import contextlib
 from datetime import timedelta
 
+from consumers.contract.encode import encode_listed
+from consumers.contract.events import ListedPage
 from consumers.reconciler.dispatch import work_once
 from ledger.rules.allocation import Phase
-from tests.simulation.world import Crash, SimulatedWorld, elastic
+from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
 
 
 def killed_after_creating_the_podeni(world: SimulatedWorld) -> None:
@@ -158,3 +160,62 @@ def test_p10_a_podeni_created_after_the_claim_was_lost_is_taken_back(world: Simu
     world.create_pod("web-0", networks=[elastic()])
     world.settle(20)
     assert world.allocations()[-1].phase is Phase.BOUND
+
+
+def test_p11_an_empty_list_hides_nobody_for_ever(world: SimulatedWorld) -> None:
+    """Seed 238: a list that held nobody came in together with the first event of a Pod, which was
+    older than the list, so taken for stale; the Pod waited for ever."""
+    world.create_pod("web-0")
+    world.publish()
+    world.kube.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
+    version = world.kube.core.store.revision
+    page = ListedPage("", None, ())
+    world.append("pod", encode_listed(CLUSTER, "pod", page, epoch=0, resource_version=version))
+    world.settle(10)
+    assert [a.phase for a in world.allocations()] == [Phase.BOUND]
+
+
+def test_p2_an_empty_list_keeps_no_pod_from_its_reservation(world: SimulatedWorld) -> None:
+    world.create_pod("web-0", networks=[fixed(strategy="Never")])
+    world.settle(10)
+    [bound] = world.allocations()
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.create_pod("web-0", networks=[fixed(strategy="Never")])
+    world.publish()
+    world.kube.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
+    version = world.kube.core.store.revision
+    page = ListedPage("", None, ())
+    world.append("pod", encode_listed(CLUSTER, "pod", page, epoch=0, resource_version=version))
+    world.settle(10)
+    [again] = world.allocations()
+    assert again.phase is Phase.BOUND
+    assert again.address == bound.address
+
+
+def test_p2_a_look_that_was_slept_over_ends_no_reservation(world: SimulatedWorld) -> None:
+    """Between look and record the process slept, the Pod came back, and its event lagged behind."""
+    world.create_pod("web-0")
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.advance(timedelta(hours=1))
+    world.publish()
+    world.take()
+    slept: list[str] = []
+
+    def boundary(name: str) -> None:
+        looking = world.ground.rows(
+            "SELECT FROM ledger.work WHERE kind = 'pod' AND claim_token IS NOT NULL"
+        )
+        if name == "after GET object" and looking and not slept:
+            slept.append(name)
+            world.create_pod("web-0")
+            world.advance(timedelta(seconds=40))
+
+    world.boundary = boundary
+    world.work()
+    assert slept
+    assert [a.phase for a in world.allocations()] != [Phase.RELEASING]
+    world.settle(10)
+    assert [a.phase for a in world.allocations()] == [Phase.BOUND]
