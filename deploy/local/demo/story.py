@@ -18,9 +18,9 @@ NAMESPACE, POD, STATEFUL_SET, PLAIN = "example", "my-nginx-0", "my-nginx", "plai
 ZONE = "topology.kubernetes.io/zone"
 MEMBER_ENI = "aliyun/member-eni"
 
-READY_DEADLINE_S = 60.0
-BIND_DEADLINE_S = 90.0
-RELEASE_DEADLINE_S = 60.0
+READY_DEADLINE_S = 120.0
+BIND_DEADLINE_S = 120.0
+RELEASE_DEADLINE_S = 120.0
 
 #: The document's TTL is one hour. Stop short of it first: it must not end early.
 ALMOST = timedelta(minutes=59)

@@ -27,7 +27,7 @@ from deploy.local.parts.ports import LOOPBACK, free_port
 from deploy.local.stack import plan
 
 CLUSTER = "c1"
-DEADLINE_S = 40.0
+DEADLINE_S = 110.0
 NETWORK = {
     "interface": "eth0",
     "vSwitchOptions": ["vsw-1"],

@@ -13,7 +13,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 90.0) -> None:
     until = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < until, f"not within {deadline_s:g} s: {what}"

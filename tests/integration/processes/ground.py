@@ -25,7 +25,7 @@ from deploy.local.stack.options import StackFiles, StackOptions
 from deploy.local.stack.state import StackFacts, StackState, read_state
 
 NAMESPACE = "example"
-DEADLINE_S = 60.0
+DEADLINE_S = 240.0
 PodEni = create_namespaced_resource("network.alibabacloud.com", "v1beta1", "PodENI", "podenis")
 PodNetworking = create_global_resource(
     "network.alibabacloud.com", "v1beta1", "PodNetworking", "podnetworkings"

@@ -23,7 +23,7 @@ from tests.integration.processes.ground import (
     wait_for,
 )
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 
 #: The moments of one Pod's way at which processes are killed.
 MOMENTS = (
@@ -137,11 +137,14 @@ def ended_well(stack: Stack, pod: str, since: int, eni: str) -> list[Any]:
         "JOIN ledger.allocation a ON a.id = e.allocation_id WHERE a.pod = %s ORDER BY e.version",
         pod,
     )
-    assert {api: effects.count(api) for api in sorted(set(effects))} == {
+    counted = {api: effects.count(api) for api in sorted(set(effects))}
+    # An ENI that is off its way for a minute is told so again (that is what is done about a detach
+    # that the cloud lost), and on a busy machine a killed process can cost that minute.
+    assert counted.pop("DetachNetworkInterface") >= 2, "\n".join(map(str, story))
+    assert counted == {
         "AttachNetworkInterface": 2,
         "CreateNetworkInterface": 1,
         "DeleteNetworkInterface": 1,
-        "DetachNetworkInterface": 2,
     }, "\n".join(map(str, story))
     assert stack.rows("SELECT * FROM ledger.cloud_call WHERE settled_at IS NULL") == []
     assert stack.rows("SELECT * FROM ledger.dead_letter") == []

@@ -61,7 +61,7 @@ PATHS: dict[Entity, str] = {
 NODES = ("node-h1", "node-h2")
 INTAKES, RECONCILERS = 4, 4
 PODS = 16
-DEADLINE_S = 40.0
+DEADLINE_S = 110.0
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -22,7 +22,7 @@ from consumers.watcher.history import record_of
 from consumers.watcher.main import run
 from deploy.local.kubernetes.launch import Launched
 
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:
