@@ -196,7 +196,9 @@ def _open_calls(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
             continue
         if a.id not in about.paused:
             return Settle(a)
-        waits.append(Wait(a.intent.deadline, f"{a.intent.api} is not settled"))
+        # A deadline in the past is no time to wait for: the turn would be due again at once.
+        until = a.intent.deadline if a.intent.deadline > about.now else None
+        waits.append(Wait(until, f"{a.intent.api} is not settled"))
     return _soonest(waits) if waits else None
 
 

@@ -327,10 +327,16 @@ def test_an_interface_that_fails_holds_bind_back_and_not_its_neighbour() -> None
 def test_an_interface_with_an_open_call_holds_bind_back() -> None:
     open_ = second().created().shown()
     open_.intend("AttachNetworkInterface", eni="eni-2", instance_id="i-node-h1")
-    waiting = step(Life().created().shown().attached(), open_, paused={open_.id})
-    assert isinstance(waiting, Wait)
     assert open_.a.intent is not None
-    assert waiting.until == open_.a.intent.deadline
+    deadline = open_.a.intent.deadline
+    ready = Life().created().shown().attached()
+    waiting = step(ready, open_, paused={open_.id}, now=deadline - timedelta(seconds=1))
+    assert isinstance(waiting, Wait)
+    assert waiting.until == deadline
+    # Past it, only the pause says when: a turn due in the past would be due again at once.
+    late = step(ready, open_, paused={open_.id}, now=deadline)
+    assert isinstance(late, Wait)
+    assert late.until is None
 
 
 def test_a_parked_interface_holds_bind_back() -> None:
