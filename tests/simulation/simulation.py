@@ -168,10 +168,18 @@ class Simulation:
             if not moved or self.world.time != now:
                 break
         else:
-            self.promises.broken("convergence", f"{TURNS_MAX} turns in one moment: a hot loop")
+            told = f"{TURNS_MAX} turns in one moment, a hot loop; due: {self._due_work()}"
+            self.promises.broken("convergence", told)
         self.promises.after_step(self.world.time)
         for defect in self._defects.taken():
             self.promises.broken("defect", defect)
+
+    def _due_work(self) -> list[str]:
+        rows = self.world.ground.rows(
+            "SELECT kind, namespace, name, due_at, attempt, waiting_for FROM ledger.work "
+            "WHERE due_at <= ledger.now() ORDER BY due_at"
+        )
+        return [" ".join(map(str, row)) for row in rows]
 
     def _take_in(self) -> bool:
         process = self.intake.process

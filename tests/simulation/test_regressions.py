@@ -6,6 +6,7 @@ from datetime import timedelta
 from consumers.contract.encode import encode_listed
 from consumers.contract.events import ListedPage
 from consumers.reconciler.dispatch import work_once
+from deploy.local.cloud.faults import read_fault
 from ledger.rules.allocation import Phase
 from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
 
@@ -218,4 +219,21 @@ def test_p2_a_look_that_was_slept_over_ends_no_reservation(world: SimulatedWorld
     assert slept
     assert [a.phase for a in world.allocations()] != [Phase.RELEASING]
     world.settle(10)
+    assert [a.phase for a in world.allocations()] == [Phase.BOUND]
+
+
+def test_an_open_call_past_its_deadline_is_no_hot_loop(world: SimulatedWorld) -> None:
+    """Seed 255: the outcome of a call was open, its deadline past, and the cloud could not be
+    asked: the work was due again at once, over and over."""
+    world.create_pod("web-0", networks=[elastic()])
+    timeout = {"kind": "timeout", "effect": "before", "api": "AttachNetworkInterface", "times": 1}
+    world.cloud.faults.put(read_fault(timeout))
+    world.publish()
+    world.take()
+    world.work()
+    world.cloud.faults.put(read_fault({"kind": "throttle", "api": "DescribeNetworkInterfaces"}))
+    world.advance(timedelta(minutes=1))
+    world.work(limit=20)
+    world.cloud.clear_faults()
+    world.settle(20)
     assert [a.phase for a in world.allocations()] == [Phase.BOUND]
