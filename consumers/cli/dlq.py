@@ -93,24 +93,21 @@ async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
     from aiokafka import AIOKafkaProducer
     from aiokafka.errors import KafkaError
 
-    from consumers.contract.kafka_client import producer_options
+    from consumers.contract.kafka_client import producer_options, started
 
     size = settings.kafka.fetch_bytes_max + 65_536
     options = producer_options(settings.kafka, "eni-ledger-redrive") | {"max_request_size": size}
-    producer = AIOKafkaProducer(**options)
     try:
-        await producer.start()
-        for letter in letters:
-            await producer.send_and_wait(
-                letter.topic, value=letter.value, key=letter.key, headers=list(letter.headers)
-            )
+        async with started(AIOKafkaProducer(**options)) as producer:
+            for letter in letters:
+                await producer.send_and_wait(
+                    letter.topic, value=letter.value, key=letter.key, headers=list(letter.headers)
+                )
     except KafkaError as failed:
         raise CommandError(
             f"Kafka at {settings.kafka.bootstrap_servers} did not take it: {failed!r}. Nothing is "
             "lost: set ENI_LEDGER_KAFKA__BOOTSTRAP_SERVERS, see that it runs, and redrive again"
         ) from failed
-    finally:
-        await producer.stop()
 
 
 def _one(settings: Settings, dead_letter: int) -> DeadLetter:

@@ -7,11 +7,13 @@ aiokafka's default.
 """
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final, TypeVar
 
 import structlog
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     KafkaError,
@@ -30,6 +32,10 @@ _REPLICAS_WANTED: Final = 3
 #: How long one request may take before the client gives up on a broker: several times a leader
 #: election, and still within the 10 s in which another watcher or intake takes over.
 REQUEST_TIMEOUT_MS: Final = 8_000
+
+
+#: An AIOKafkaConsumer, AIOKafkaProducer or AIOKafkaAdminClient (aiokafka has no types).
+Client = TypeVar("Client")
 
 
 class KafkaSetupError(OperatorError):
@@ -92,19 +98,52 @@ def consumer_options(
     return options
 
 
-async def stop_consumer(consumer: Any) -> None:
-    """AIOKafkaConsumer.stop, also where the broker is gone.
+async def start(client: Any) -> None:
+    """client.start(); what could not start, or was not to go on, is closed.
 
-    aiokafka 0.14 then hands the cancellation of its own waiting fetch on to whoever stops it, who
-    would end as if cancelled, and leaves its connections open.
+    A cancellation waits for the start's own end (REQUEST_TIMEOUT_MS for each address): aiokafka
+    0.14 forgets the connection over which a start was cut short, and leaves it open.
     """
+    starting = asyncio.create_task(client.start())
     try:
-        await consumer.stop()
+        await asyncio.shield(starting)
+    except BaseException:
+        await asyncio.gather(starting, return_exceptions=True)
+        await stop(client)
+        raise
+
+
+async def stop(client: Any) -> None:
+    """client.stop(), which leaves no connection open, also where the broker is gone.
+
+    aiokafka 0.14 hands the cancellation of a consumer's own waiting fetches on to whoever stops
+    it, who would end as if cancelled, with the other fetches still running and every connection open.
+    """
+    ours = asyncio.current_task()
+    cancelled_before = ours.cancelling() if ours else 0
+    try:
+        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
     except asyncio.CancelledError:
-        ours = asyncio.current_task()
-        if ours is not None and ours.cancelling():
+        if ours is not None and ours.cancelling() > cancelled_before:
             raise
-        await consumer._client.close()
+    finally:
+        fetcher = getattr(client, "_fetcher", None)
+        fetches = tuple(fetcher._pending_tasks) if fetcher is not None else ()
+        for fetch in fetches:
+            fetch.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+        inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
+        await inner.close()
+
+
+@contextlib.asynccontextmanager
+async def started(client: Client) -> AsyncIterator[Client]:
+    """A consumer, producer or admin client for the time of the block."""
+    await start(client)
+    try:
+        yield client
+    finally:
+        await stop(client)
 
 
 async def ensure_topics(
@@ -121,16 +160,12 @@ async def ensure_topics(
     KafkaError (unreachable).
     """
     wanted = tuple(topics) if topics is not None else all_topics(settings.topic_prefix)
-    admin = AIOKafkaAdminClient(**connection_options(settings, client_id))
-    await admin.start()
-    try:
+    async with started(AIOKafkaAdminClient(**connection_options(settings, client_id))) as admin:
         missing = sorted(set(wanted) - set(await admin.list_topics()))
         if not missing:
             return ()
         brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
         refused = await _create(admin, missing, partitions, min(_REPLICAS_WANTED, brokers))
-    finally:
-        await admin.close()
     if refused:
         causes = "; ".join(f"topic {topic}: {error}" for topic, error in sorted(refused.items()))
         raise KafkaSetupError(

@@ -20,7 +20,7 @@ from consumers.contract.kafka_client import (
     consumer_options,
     ensure_topics,
     producer_options,
-    stop_consumer,
+    started,
 )
 from consumers.contract.topics import entity_topics
 from consumers.intake.dead_letter_topics import publish_dead_letters
@@ -86,17 +86,13 @@ async def _serve(
 ) -> None:
     """One stay with the broker: ends at `stop`, or with what made it impossible to go on."""
     await ensure_topics(settings.kafka)
-    async with contextlib.AsyncExitStack() as stack:
-        consumer = AIOKafkaConsumer(
-            **consumer_options(
-                settings.kafka, "eni-ledger-intake", group_id=settings.kafka.group_id
-            )
-        )
-        stack.push_async_callback(stop_consumer, consumer)
-        await consumer.start()
-        producer = AIOKafkaProducer(**_dead_letter_producer_options(settings))
-        stack.push_async_callback(producer.stop)
-        await producer.start()
+    reading = consumer_options(
+        settings.kafka, "eni-ledger-intake", group_id=settings.kafka.group_id
+    )
+    async with (
+        started(AIOKafkaConsumer(**reading)) as consumer,
+        started(AIOKafkaProducer(**_dead_letter_producer_options(settings))) as producer,
+    ):
         positions = Positions(database, settings.kafka)
         intake = Intake(settings, database, positions, health, uuid4, stop)
         consumer.subscribe(

@@ -9,7 +9,7 @@ which changes nothing that was known (P5).
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumers.contract.events import Record
-from consumers.contract.kafka_client import consumer_options, stop_consumer
+from consumers.contract.kafka_client import consumer_options, started
 from consumers.contract.topics import entity_topic
 from consumers.intake.batches import event_id
 from consumers.intake.gaps import restart_after_loss
@@ -164,36 +164,25 @@ class Positions:
         found: dict[TopicPartition, str] = {}
         if not offsets:
             return found
-        reader = self._reader()
         try:
-            await reader.start()
-            reader.assign(list(offsets))
-            for partition, offset in offsets.items():
-                reader.seek(partition, offset)
-            async with asyncio.timeout(_PEEK_TIMEOUT_S):
-                while unread := set(offsets) - set(found):
-                    polled = await reader.getmany(*unread, timeout_ms=500)
-                    for partition, records in polled.items():
-                        # Past the end the client goes back to the beginning. Of a record that was
-                        # compacted away, the next one speaks for it: it was in this log as well.
-                        offset, read = offsets[partition], records[0].offset
-                        found[partition] = event_id(as_record(records[0])) if read == offset else ""
+            async with started(self._reader()) as reader:
+                reader.assign(list(offsets))
+                for partition, offset in offsets.items():
+                    reader.seek(partition, offset)
+                async with asyncio.timeout(_PEEK_TIMEOUT_S):
+                    while unread := set(offsets) - set(found):
+                        polled = await reader.getmany(*unread, timeout_ms=500)
+                        found.update(_first_ids(polled, offsets))
         except TimeoutError:
             unread = set(offsets) - set(found)
             _log.warning("the events before some positions do not come", partitions=len(unread))
-        finally:
-            await stop_consumer(reader)
         return found
 
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         if not partitions:
             return {}
-        reader = self._reader()
-        try:
-            await reader.start()
+        async with started(self._reader()) as reader:
             ends: dict[TopicPartition, int] = await reader.end_offsets(sorted(partitions))
-        finally:
-            await stop_consumer(reader)
         return ends
 
     def _reader(self) -> AIOKafkaConsumer:
@@ -230,3 +219,19 @@ class Positions:
                 return call(connection, *arguments)
 
         return await asyncio.to_thread(in_transaction)
+
+
+def _first_ids(
+    polled: Mapping[TopicPartition, Sequence[Any]], offsets: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, str]:
+    """The id of what was read at each wanted offset; "" where the log does not reach it.
+
+    Past the end the client goes back to the beginning. Of a record that was compacted away, the
+    next one speaks for it: it was in this log as well.
+    """
+    return {
+        partition: event_id(as_record(records[0]))
+        if records[0].offset == offsets[partition]
+        else ""
+        for partition, records in polled.items()
+    }

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumers.contract.events import ContractError, Message, Record, decode
-from consumers.contract.kafka_client import consumer_options, stop_consumer
+from consumers.contract.kafka_client import consumer_options, started
 from consumers.runtime.settings import KafkaSettings
 from consumers.watcher.position import Place
 
@@ -53,15 +53,12 @@ async def read_last_place(settings: KafkaSettings, topic: str, cluster: str) -> 
     """
     consumer = AIOKafkaConsumer(topic, **consumer_options(settings, "eni-ledger-watcher-history"))
     try:
-        async with asyncio.timeout(READ_DEADLINE_S):
-            await consumer.start()
+        async with asyncio.timeout(READ_DEADLINE_S), started(consumer):
             partitions = sorted(consumer.assignment())
             if partitions:
                 return await _search(consumer, partitions, cluster, settings.message_bytes_max)
     except (KafkaError, TimeoutError) as failure:
         raise HistoryError(f"the end of {topic} can't be read: {failure!r}") from failure
-    finally:
-        await stop_consumer(consumer)
     raise HistoryError(f"the topic {topic} does not exist: create it (deploy/kafka)")
 
 

@@ -17,6 +17,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from consumers.contract import kafka_client
 from consumers.contract.kafka_client import KafkaSetupError, ensure_topics, producer_options
 from consumers.contract.topics import ENTITIES, Entity, entity_topic
 from consumers.kube import resources, wire
@@ -217,16 +218,12 @@ async def _finish(feeds: list[Feed], producer: AIOKafkaProducer, *, graceful: bo
     except TimeoutError:
         _log.warning("no last heartbeat: Kafka did not take it in time", seconds=DRAIN_S)
     finally:
-        await producer.stop()
+        await kafka_client.stop(producer)
 
 
 async def _started(options: dict[str, Any]) -> AIOKafkaProducer:
     producer = AIOKafkaProducer(**options)
-    try:
-        await producer.start()
-    except BaseException:
-        await producer.stop()
-        raise
+    await kafka_client.start(producer)
     return producer
 
 

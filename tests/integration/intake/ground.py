@@ -17,7 +17,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from consumers.contract.encode import encode_deleted, encode_observed
 from consumers.contract.events import Encoded
-from consumers.contract.kafka_client import consumer_options, ensure_topics, producer_options
+from consumers.contract.kafka_client import (
+    consumer_options,
+    ensure_topics,
+    producer_options,
+    started,
+)
 from consumers.contract.topics import entity_topic
 from consumers.intake.main import run
 from consumers.runtime.health import Health
@@ -91,12 +96,8 @@ async def producing(configured: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer, once the topics are there."""
     await ensure_topics(configured.kafka)
     options = producer_options(configured.kafka, "test") | {"max_request_size": 8_000_000}
-    producer = AIOKafkaProducer(**options)
-    await producer.start()
-    try:
+    async with started(AIOKafkaProducer(**options)) as producer:
         yield producer
-    finally:
-        await producer.stop()
 
 
 async def send(
@@ -119,10 +120,10 @@ async def send(
 
 async def read_topic(configured: Settings, topic: str, count: int) -> list[Any]:
     """The first `count` records of a topic, whatever partition they are on."""
-    consumer = AIOKafkaConsumer(**consumer_options(configured.kafka, "test-reader"))
-    await consumer.start()
     found: list[Any] = []
-    try:
+    async with started(
+        AIOKafkaConsumer(**consumer_options(configured.kafka, "test-reader"))
+    ) as consumer:
         partitions = [TopicPartition(topic, number) for number in range(6)]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
@@ -130,8 +131,6 @@ async def read_topic(configured: Settings, topic: str, count: int) -> list[Any]:
             while len(found) < count:
                 polled = await consumer.getmany(timeout_ms=200)
                 found += [record for records in polled.values() for record in records]
-    finally:
-        await consumer.stop()
     return found
 
 

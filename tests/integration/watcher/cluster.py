@@ -12,7 +12,7 @@ import httpx2
 from aiokafka import AIOKafkaConsumer
 
 from consumers.contract.events import Message, decode
-from consumers.contract.kafka_client import consumer_options
+from consumers.contract.kafka_client import consumer_options, started
 from consumers.contract.topics import Action, Entity, entity_topics
 from consumers.kube import wire
 from consumers.kube.names import API_VERSION
@@ -86,12 +86,9 @@ async def reading(configured: Settings) -> AsyncIterator[Reader]:
             *entity_topics(configured.kafka.topic_prefix),
             **consumer_options(configured.kafka, "test-reader"),
         )
-        await consumer.start()
-        try:
+        async with started(consumer):
             async for record in consumer:
                 reader.messages.append(decode(record_of(record), limit))
-        finally:
-            await consumer.stop()
 
     following = asyncio.create_task(follow())
     try:
