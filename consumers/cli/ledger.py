@@ -22,7 +22,7 @@ from ledger.audit.questions import reservations as read_reservations
 from ledger.rules import entries as e
 from ledger.rules.allocation import Phase
 from ledger.rules.networks import SECURITY_GROUPS_MAX
-from ledger.store import brakes, migrate, sweeps, work
+from ledger.store import brakes, incarnations, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
 from ledger.store.rebuild import check, rebuild
@@ -184,12 +184,12 @@ def security_groups(
 
 
 def _accept(connection: Connection, cluster: str) -> None:
-    """Accept the drift that stands, and let go the brake that a sweep pulled for it."""
+    """Accept what stands, and let go the brake that a sweep or a new incarnation pulled for it."""
     now = ledger_now(connection)
     accepted = sweeps.accept(connection, cluster, who(), now)
     typer.echo(f"{accepted} findings accepted", err=True)
     for brake in brakes.read_brakes(connection, cluster):
-        if brake.pulled_by == "sweep":
+        if brake.pulled_by in ("sweep", incarnations.BY):
             cause = {"command": "verify --accept", "by": who()}
             brakes.release(connection, cluster, brake.scope, who(), now, cause)
             typer.echo(f"{brake.scope} goes on", err=True)

@@ -7,23 +7,14 @@ reservation can end, because the watermark is behind.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
-import structlog
 from sqlalchemy import Connection
 
 from consumers.intake.batches import Read, cause_of
-from ledger.rules.looks import restart_ttl
 from ledger.store import inputs
-from ledger.store.book import (
-    Story,
-    clusters_with_reservations,
-    lock_reservations,
-    record,
-)
-from ledger.store.database import Database, ledger_now
-
-_log = structlog.get_logger(__name__)
+from ledger.store.absences import restart_every_ttl
+from ledger.store.book import clusters_with_reservations
+from ledger.store.database import Database
 
 
 def restart_ttls(database: Database, readable: Iterable[Read]) -> int:
@@ -34,7 +25,7 @@ def restart_ttls(database: Database, readable: Iterable[Read]) -> int:
             gap = _gap(connection, one)
             if gap is not None:
                 cause = {**cause_of(one), "gap": gap}
-                restarted += _restart(connection, one.message.cluster, gap, cause)
+                restarted += restart_every_ttl(connection, one.message.cluster, gap, cause)
     return restarted
 
 
@@ -43,7 +34,7 @@ def restart_after_loss(database: Database, why: str) -> int:
     restarted = 0
     with database.transaction() as connection:
         for cluster in clusters_with_reservations(connection):
-            restarted += _restart(connection, cluster, why, {"lost_messages": why})
+            restarted += restart_every_ttl(connection, cluster, why, {"lost_messages": why})
     return restarted
 
 
@@ -76,22 +67,3 @@ def _gap(connection: Connection, one: Read) -> str | None:
     if one.message.epoch == epoch and beat.continuous_from > version:
         return f"epoch {epoch} version {version} to {beat.continuous_from}"
     return None
-
-
-def _restart(connection: Connection, cluster: str, gap: str, cause: dict[str, Any]) -> int:
-    held = lock_reservations(connection, cluster)
-    now = ledger_now(connection)
-    stories = []
-    for a in held:
-        entry = restart_ttl(a, gap, now)
-        if entry is not None:
-            stories.append(Story(a.id, a, (entry,), cause))
-    record(connection, stories, now)
-    if stories:
-        _log.warning(
-            "Pods were not observed for a while: TTLs count anew",
-            cluster=cluster,
-            gap=gap,
-            reservations=len(stories),
-        )
-    return len(stories)

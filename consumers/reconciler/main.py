@@ -29,6 +29,7 @@ from consumers.runtime.settings import Settings
 from ledger.store.database import FROZEN_AFTER_S, Database
 from ledger.store.feed import stamp
 from ledger.store.guard import unsafe
+from ledger.store.incarnations import confirm_incarnation, unconfirmed
 from ledger.store.places import WrongCluster, confirm_cluster
 from ledger.store.sweeps import begin_sweeping
 from ledger.store.work import CHANNEL
@@ -117,6 +118,7 @@ def _unsafe(tools: Tools) -> str | None:
                 return why
             confirm_cluster(connection, tools.settings.cluster_id, uid)
             begin_sweeping(connection, tools.settings.cluster_id)
+        _confirm_incarnation(tools)
     except (KubeError, WrongCluster) as refused:
         return str(refused)
     except OperationalError as unavailable:
@@ -139,7 +141,7 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
             dispatcher.hold_back(master)
             health.ready("work", master is None, master or "")
             look_at = asyncio.get_running_loop().time() + _MASTER_EVERY_S
-        await asyncio.to_thread(_stamp, tools)
+        await asyncio.to_thread(_keep_the_book, tools)
         why = dispatcher.unavailable
         health.ready("postgres", why is None, why or "")
         if running.done():
@@ -150,12 +152,28 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     await running
 
 
-def _stamp(tools: Tools) -> None:
+def _keep_the_book(tools: Tools) -> None:
+    """What one of the reconcilers does for everybody: the feed, and noticing a restore."""
     try:
+        _confirm_incarnation(tools)
         with tools.database.transaction() as connection:
             stamp(connection)
     except OperationalError as unavailable:
         _log.warning("the feed waits for PostgreSQL", cause=str(unavailable.orig))
+
+
+def _confirm_incarnation(tools: Tools) -> None:
+    settings = tools.settings
+    with tools.database.transaction() as connection:
+        if unconfirmed(connection) is None:
+            return
+        found = confirm_incarnation(
+            connection,
+            settings.cluster_id,
+            standby_loses_nothing=settings.postgres.synchronous_standby,
+        )
+    if found is not None:
+        _log.error("nothing is taken away until `eni-ledger verify --accept`", cause=found)
 
 
 def _listen(dsn: str, wake: Callable[[], None], stop: asyncio.Event) -> None:

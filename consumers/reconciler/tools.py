@@ -19,6 +19,7 @@ from ledger.rules.instance_types import carrier_of
 from ledger.store.book import Story, lock_allocations, lock_pods, record
 from ledger.store.brakes import read_brakes
 from ledger.store.database import Database, ledger_now
+from ledger.store.incarnations import unconfirmed
 from ledger.store.sweeps import last_sweep
 from ledger.store.work import Bucket, Claim, hold_on, signal_unplaced, take_permit
 
@@ -131,6 +132,9 @@ class Tools:
                 return f"paused: {brake.reason}"
         if not destructive:
             return None
+        moved = unconfirmed(connection)
+        if moved is not None:
+            return f"paused: {moved}"
         swept = last_sweep(connection, cluster)
         if swept is None or ledger_now(connection) - swept > SWEEP_TOO_OLD:
             return f"paused: cloud and ledger were last compared {swept or 'never'}: a sweep is due"

@@ -37,6 +37,11 @@ class PostgresSettings(_Section):
     )
     pool_size: int = Field(default=8, ge=1, le=100, description="connections per process")
     statement_timeout_s: Seconds = Field(default=30.0, description="bound on one statement")
+    synchronous_standby: bool = Field(
+        default=False,
+        description="true only where a standby takes over with every commit: then another timeline "
+        "alone is no sign of a restore, and nothing has to be accepted after a failover",
+    )
 
 
 class KafkaSettings(_Section):

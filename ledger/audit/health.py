@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.drift import Remedy, Suspicion, agrees, remedy
 from ledger.rules.podeni_drift import Deleted, Differs, Judgement, Taken, at_rest, judge_podeni
+from ledger.store import incarnations
 from ledger.store.database import ledger_now
 from ledger.store.rebuild import check
 from ledger.store.work import WorkKey
@@ -59,7 +60,9 @@ JOIN ledger.observation o ON o.cluster = a.cluster AND o.entity = 'podeni'
 WHERE a.cluster = %(cluster)s AND a.phase <> 'released'
 GROUP BY a.namespace, a.pod, o.alive, o.object ORDER BY a.namespace, a.pod
 """
-_BRAKES = "SELECT scope, reason FROM ledger.brake WHERE cluster = %(cluster)s ORDER BY scope"
+_BRAKES = (
+    "SELECT scope, pulled_by, reason FROM ledger.brake WHERE cluster = %(cluster)s ORDER BY scope"
+)
 _LETTERS = "SELECT count(*) FROM ledger.dead_letter WHERE redriven_at IS NULL"
 
 _REMEDIES: dict[Remedy, str] = {
@@ -84,8 +87,10 @@ def findings(connection: Connection, cluster: str) -> list[Finding]:
         for difference in check(connection)
     ]
     found += _calls(connection, cluster)
-    for scope, reason in connection.exec_driver_sql(_BRAKES, {"cluster": cluster}):
-        step = f"look at the cause, then `eni-ledger resume {scope}`"
+    for scope, by, reason in connection.exec_driver_sql(_BRAKES, {"cluster": cluster}):
+        accept = by in ("sweep", incarnations.BY)
+        command = "verify --accept" if accept else f"resume {scope}"
+        step = f"look at the cause, then `eni-ledger {command}`"
         found.append(Finding("a brake is pulled", scope, reason, step))
     found += _drift(connection, cluster)
     found += podeni_findings(connection, cluster)

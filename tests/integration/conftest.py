@@ -1,9 +1,11 @@
-"""What a test left open is found when that test ends, not whenever the collector comes by."""
+"""What every integration test has: the command line, and a look at what it left open."""
 
 import gc
 from collections.abc import Iterator
 
 import pytest
+
+from tests.integration.commands import Say, saying
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +14,9 @@ def nothing_left_open() -> Iterator[None]:
     this they would fail some later test, and only at times."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command of ours in this process; the settings come from the environment."""
+    return saying(capsys)

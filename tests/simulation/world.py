@@ -29,6 +29,7 @@ from deploy.local.kubernetes.errors import ApiError
 from deploy.local.kubernetes.port_adapter import InProcess
 from deploy.local.kubernetes.sources import Sources
 from ledger.rules.allocation import Allocation
+from ledger.store.incarnations import confirm_incarnation
 from ledger.store.inputs import begin_offset
 from ledger.store.rebuild import check
 from ledger.store.sweeps import begin_sweeping
@@ -282,6 +283,7 @@ class SimulatedWorld:
             self._watches[entity] = self.kube.watch_since(path, {"resourceVersion": "0"})
         with self.database.transaction() as connection:
             begin_sweeping(connection, CLUSTER)
+            confirm_incarnation(connection, CLUSTER, standby_loses_nothing=False)
 
 
 def fixed(release_after: str | None = None, strategy: str = "TTL", **more: Any) -> dict[str, Any]:

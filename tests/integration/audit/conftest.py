@@ -1,24 +1,14 @@
-"""A world that lived a little, and the command line that is asked about it."""
+"""A world that lived a little, for the command line to be asked about."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import NamedTuple
 
 import pytest
 
-from consumers.cli.main import main
 from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
 from tests.simulation.ground import Ground
 from tests.simulation.world import CLUSTER, SimulatedWorld, elastic
-
-
-class Said(NamedTuple):
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="session")
@@ -52,18 +42,3 @@ def world(audited_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> SimulatedW
     world.create_pod("web-0", node="node-h2")
     world.settle(10)
     return world
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run one command in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments: str) -> Said:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        told = capsys.readouterr()
-        code = ended.value.code
-        return Said(code if isinstance(code, int) else 0, told.out, told.err)
-
-    return run

@@ -1,7 +1,6 @@
 """`eni-ledger audit`: who held it, when, and why; and what it answers when nobody did."""
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -9,10 +8,8 @@ from typing import Any
 import pytest
 
 from ledger.rules.entries import Address
-from tests.integration.audit.conftest import Said
+from tests.integration.commands import Said, Say
 from tests.simulation.world import SimulatedWorld
-
-Say = Callable[..., Said]
 
 
 def address(world: SimulatedWorld, pod: str) -> Address:

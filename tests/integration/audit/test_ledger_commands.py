@@ -1,7 +1,6 @@
 """`reservations`, `release`, `pause`, `resume`, `rebuild`, `verify`: what people do to a ledger."""
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +8,8 @@ import psycopg
 import pytest
 
 from ledger.rules.allocation import Allocation, Phase
-from tests.integration.audit.conftest import Said
+from tests.integration.commands import Say
 from tests.simulation.world import SimulatedWorld, elastic, fixed
-
-Say = Callable[..., Said]
 
 
 def one(world: SimulatedWorld, pod: str) -> Allocation:

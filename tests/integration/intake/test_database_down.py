@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from deploy.local.parts.child import start_child, unprivileged_account
-from deploy.local.parts.postgres import PostgresServer, create_database, start_postgres
+from deploy.local.parts.postgres import create_database
 from ledger.store import migrate
 from tests.integration.intake.ground import (
     effects,
@@ -20,28 +18,7 @@ from tests.integration.intake.ground import (
     settings,
     wait_until,
 )
-
-
-class Restartable:
-    """A PostgreSQL server of its own that can be stopped and started again on its data."""
-
-    def __init__(self, directory: Path, log: Path) -> None:
-        self.server: PostgresServer = start_postgres(directory, log=log, throwaway=True)
-        self._command = psutil.Process(self.server.child.pid).cmdline()
-        self._log = log
-        self._running = self.server.child
-
-    def stop(self) -> None:
-        self._running.stop()
-
-    def start(self) -> None:
-        self._running = start_child(
-            "PostgreSQL",
-            self._command,
-            log=self._log,
-            directory=self.server.directory,
-            account=unprivileged_account(),
-        )
+from tests.integration.servers import Restartable
 
 
 @pytest.fixture

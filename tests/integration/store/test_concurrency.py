@@ -46,6 +46,7 @@ from deploy.local.kubernetes.core import Core
 from deploy.local.kubernetes.port_adapter import CoreTransport, InProcess
 from deploy.local.kubernetes.sources import Sources
 from ledger.store.database import Database
+from ledger.store.incarnations import confirm_incarnation
 from ledger.store.inputs import begin_offset
 from ledger.store.rebuild import check
 from ledger.store.sweeps import begin_sweeping
@@ -345,6 +346,7 @@ def test_eight_connections_on_the_same_pods(database: str) -> None:
     store = Database(database, pool_size=1)
     with store.transaction() as connection:
         begin_sweeping(connection, CLUSTER)
+        confirm_incarnation(connection, CLUSTER, standby_loses_nothing=False)
     crowd = Crowd(database, side)
     with structlog.testing.capture_logs() as logs, crowd.at_work():
         for number in everyone:

@@ -1,0 +1,2 @@
+DROP FUNCTION ledger.home();
+DROP TABLE ledger.incarnation;
