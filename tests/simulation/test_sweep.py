@@ -1,5 +1,6 @@
 """The sweep: leaks are cleared, unknown ENIs stop everything destructive and are never touched."""
 
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,8 @@ import psycopg
 
 from consumers.cloud.port import CreateEni
 from ledger.rules.allocation import Phase
-from tests.simulation.world import CLUSTER, SimulatedWorld, elastic, fixed
+from ledger.store.incarnations import confirm_incarnation
+from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
 
 TABLES = "entry, unfed, feed, allocation, tenure, cloud_call, observation, kafka_offset, watermark"
 
@@ -136,3 +138,39 @@ def test_p11_an_empty_ledger_cuts_nobody_off(world: SimulatedWorld) -> None:
     podeni = world.podeni("web-0")
     assert podeni is not None
     assert podeni["status"]["phase"] == "Bind"
+
+
+def test_p11_a_ledger_restored_into_a_departure_cuts_nobody_off(world: SimulatedWorld) -> None:
+    """No ENI was made since: the cloud shows nothing that the ledger does not know. What it knows is
+    that the Pod before was found gone, and that its ENI is about to be detached."""
+    world.create_pod("web-0")
+    world.settle(120, step=10)
+    world.delete_pod("web-0")
+    with world.killed_at("before DetachNetworkInterface") as killed, contextlib.suppress(Crash):
+        world.settle(10)
+    assert killed
+    departing = snapshot(world)
+    world.advance(timedelta(seconds=60))
+    world.settle(60)
+    world.create_pod("web-0")
+    world.settle(30)
+    [bound] = world.allocations()
+    assert (bound.phase, bound.attachment is not None) == (Phase.BOUND, True)
+    calls = len(world.mutating_calls())
+
+    restore(world, departing)
+    wakes_elsewhere(world)
+    world.settle(300, step=10)
+    assert ("destructive", "incarnation") in brakes(world)
+    assert "DetachNetworkInterface" not in world.mutating_calls()[calls:]
+    assert world.member_enis() == {bound.address.eni: "InUse"} if bound.address else False
+    podeni = world.podeni("web-0")
+    assert podeni is not None
+    assert podeni["status"]["phase"] == "Bind"
+
+
+def wakes_elsewhere(world: SimulatedWorld) -> None:
+    """The restored rows were written somewhere else, as the reconciler finds before anything else."""
+    with world.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE ledger.incarnation SET home = 'a server that burnt'")
+        confirm_incarnation(connection, CLUSTER, standby_loses_nothing=False)
