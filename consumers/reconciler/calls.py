@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from consumers.cloud.port import Answer, CreateEni, Eni, EniQuery, Refused, Throttled, Unknown
+from consumers.kube.port import KubeError
 from consumers.reconciler.addresses import address_of, record_address
 from consumers.reconciler.eni_looks import NotYet, describe, judge_open_call
 from consumers.reconciler.pod_events import tell_pod
@@ -20,6 +21,7 @@ from consumers.runtime import metrics
 from ledger.rules import entries as e
 from ledger.rules.allocation import VSWITCH_FULL, Allocation, Intent
 from ledger.rules.planning import Call
+from ledger.rules.podeni import why_in_use
 from ledger.store import work
 from ledger.store.places import mark_vswitch_full
 from ledger.store.work import Claim
@@ -43,10 +45,31 @@ class Intended:
 
 def make_call(tools: Tools, held: Claim, call: Call) -> Pause | None:
     """Make one call to its end. None: it was accepted and recorded, so plan on."""
+    used = _still_used(tools, held, call.allocation) if call.destructive else None
+    if used is not None:
+        return used
     intended = _intend(tools, held, call)
     if isinstance(intended, Pause):
         return intended
     return carry_out(tools, held, intended)
+
+
+def _still_used(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
+    """Ask the API server whether a PodENI binds this ENI for a Pod that was not found gone (P11).
+
+    Where our own record is whole it never does. After a restore it may, and nothing in the ledger
+    would tell.
+    """
+    with tools.database.transaction() as connection:
+        now = tools.keep(connection, held, tools.kube_budget)
+    try:
+        why = why_in_use(tools.kube.get_podeni(a.namespace, a.pod), a)
+    except KubeError as failed:
+        return Pause(tools.backoff(held.attempt, now, cap_s=30), str(failed), problem=True)
+    if why is None:
+        return None
+    _log.error("an ENI is used that was to be taken away", cause=why)
+    return Pause(tools.backoff(held.attempt, now), why, problem=True)
 
 
 def carry_out(tools: Tools, held: Claim, intended: Intended) -> Pause | None:

@@ -8,6 +8,7 @@ Then the destructive brake is pulled, once, until a person has accepted what sta
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import get_args
 
 import structlog
 
@@ -16,12 +17,14 @@ from consumers.kube.port import KubeError, KubeObject
 from consumers.reconciler.adopting import adopt_ordered
 from consumers.reconciler.calls import CLUSTER_TAG, CREATOR, CREATOR_TAG, INTENT_TAG
 from consumers.reconciler.eni_looks import DESCRIBE, describe
+from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.pods import Outcome
 from consumers.reconciler.tools import Pause, Tools
 from consumers.runtime import metrics
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation
-from ledger.rules.drift import Finding, SeenEni, judge_drift, remedy
+from ledger.rules.allocation import Allocation, Phase
+from ledger.rules.drift import Finding, FindingKind, SeenEni, cut_off, judge_drift, remedy
+from ledger.rules.podeni import why_in_use
 from ledger.rules.podeni_drift import at_rest, judge_podeni
 from ledger.store import brakes, sweeps, work
 from ledger.store.book import Story, append_remark, lock_allocations, record
@@ -59,7 +62,7 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
         for item in podeni.get("spec", {}).get("allocations", [])
         if item.get("eni", {}).get("id")
     }
-    findings, live = _compare(tools, held, answer, shown)
+    findings, live = _compare(tools, held, answer, podenis, shown)
     _look_at_podenis(tools, podenis, live)
     try:
         adopt_ordered(tools, held, answer.value, podenis)
@@ -69,8 +72,8 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
         match remedy(finding.kind, settled=finding.settled):
             case "delete":
                 _release_leak(tools, held, finding)
-            case "record-gone":
-                _record_missing(tools, live[finding.eni], answer.request_id)
+            case "record-gone" | "park":
+                _record_lost(tools, live[finding.eni], finding, answer.request_id)
             case "look-again" | "adopt-if-sure" | "ask-a-person":
                 pass
     period = _period(tools, answer.calls)
@@ -79,18 +82,28 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
 
 
 def _compare(
-    tools: Tools, held: Claim, answer: Answer[tuple[Eni, ...]], shown: set[str]
+    tools: Tools,
+    held: Claim,
+    answer: Answer[tuple[Eni, ...]],
+    podenis: Sequence[KubeObject],
+    shown: set[str],
 ) -> tuple[list[Finding], dict[str, Allocation]]:
     """Judge one look, keep what it found, and pull the brake where the ledger is behind."""
     cluster = held.key.cluster
-    seen = [SeenEni(eni.id, eni.status, eni.tags.get(INTENT_TAG, "")) for eni in answer.value]
+    seen = [
+        SeenEni(eni.id, eni.status, eni.tags.get(INTENT_TAG, ""), eni.instance_id, eni.trunk_eni_id)
+        for eni in answer.value
+    ]
+    found = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in podenis}
     with tools.database.transaction() as connection:
         tools.keep(connection, held, tools.call_budget)
         live = sweeps.live_by_eni(connection, cluster)
         closed = sweeps.closed_intents(connection, cluster, [eni.intent for eni in seen])
         now = ledger_now(connection)
         known = sweeps.suspicions(connection, cluster)
-        findings = judge_drift(seen, closed, live, shown, known, now)
+        told = {eni: why_in_use(found.get((a.namespace, a.pod)), a) for eni, a in live.items()}
+        unrecorded = {eni: why for eni, why in told.items() if why is not None}
+        findings = judge_drift(seen, closed, live, shown, unrecorded, known, now)
         sweeps.keep_findings(connection, cluster, findings, answer.calls, len(seen), now)
         fresh = [
             each.eni
@@ -106,7 +119,7 @@ def _compare(
             cause = {"sweep": answer.request_id}
             if brakes.pull(connection, cluster, "destructive", "sweep", reason, now, cause):
                 _log.error("destructive decisions stand still", cause=reason)
-    for kind in ("unknown-intent", "leak", "leak-in-use", "missing"):
+    for kind in get_args(FindingKind):
         QUARANTINED.labels(kind).set(sum(finding.kind == kind for finding in findings))
     return findings, live
 
@@ -158,18 +171,24 @@ def _release_leak(tools: Tools, held: Claim, finding: Finding) -> None:
         append_remark(connection, cluster, "leak-released", told, cause, ledger_now(connection))
 
 
-def _record_missing(tools: Tools, a: Allocation, request_id: str) -> None:
-    """An ENI went behind our back: its addresses are free, and the book says so."""
+def _record_lost(tools: Tools, a: Allocation, finding: Finding, request_id: str) -> None:
+    """An ENI went or was moved behind our back: the book says so, and so does the Pod that used it."""
+    entries: list[e.Entry] = [e.EniGone(expected=False)] if finding.kind == "missing" else []
     with tools.database.transaction() as connection:
         locked = lock_allocations(connection, [a.id]).get(a.id)
         if locked is None or locked.version != a.version:
             return
+        parked = cut_off(a, finding) if a.phase is Phase.BOUND and not a.parked else None
+        entries += [parked] if parked is not None else []
+        if not entries:
+            return
         now = ledger_now(connection)
-        story = Story(a.id, locked, (e.EniGone(expected=False),), {"sweep": request_id})
-        record(connection, [story], now)
+        record(connection, [Story(a.id, locked, tuple(entries), {"sweep": request_id})], now)
         work.signal(connection, [WorkKey(a.cluster, "pod", a.namespace, a.pod)], now)
-    address = a.address.ipv4 if a.address else ""
-    _log.error("an ENI is gone behind our back", pod=f"{a.namespace}/{a.pod}", ip=address)
+    _log.error("an ENI was lost behind our back", pod=f"{a.namespace}/{a.pod}", what=finding.detail)
+    if parked is not None:
+        note = f"{parked.reason}. {parked.next_step}"
+        tell_pod(tools, a, "AttachNetworkInterface", note, failed=True)
 
 
 def _period(tools: Tools, pages: int) -> timedelta:

@@ -68,6 +68,7 @@ _LETTERS = "SELECT count(*) FROM ledger.dead_letter WHERE redriven_at IS NULL"
 _REMEDIES: dict[Remedy, str] = {
     "delete": "delete it: its intent is closed, nothing names or uses it, two looks agree",
     "record-gone": "record that it is gone: its addresses are free, the Pod's next step follows",
+    "park": "park it and tell the Pod: no Pod gets its network back, the next one of the name does",
     "look-again": "look again: one look is not enough to act on",
     "adopt-if-sure": "take it into the book if one PodENI in Bind, its running Pod and the cloud "
     "agree on it; else leave it alone",

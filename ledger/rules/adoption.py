@@ -71,16 +71,20 @@ def adopt(
         if eni is None or not _agrees(item, eni, status):
             return f"the cloud shows {item.get('eni', {}).get('id')} otherwise than its PodENI"
         serving = [a for a in held if a.serving and a.interface == _interface(item)]
-        if any(not _free_for(a, uid) for a in serving):
+        if any(not _free_for(a, uid, eni.address.eni) for a in serving):
             return f"allocation {serving[0].id} ({serving[0].phase}) serves {_interface(item)}"
         found.append(_adoption(cluster, podeni, uid, node, item, eni, retention, serving, new_id))
     return tuple(found)
 
 
-def _free_for(a: Allocation, uid: str) -> bool:
-    """Opened by this Pod's own event, and nothing is in use or under way yet."""
-    unused = a.attachment is None and a.intent is None and a.podeni_phase is None
-    return a.phase is Phase.WANTED and a.pod_uid == uid and unused and not a.parked
+def _free_for(a: Allocation, uid: str, eni: str) -> bool:
+    """Opened by this Pod's own event, and nothing is in use or under way yet; or its address was
+    claimed by that event, and is on the way to a Bind that was made already."""
+    if a.phase is not Phase.WANTED or a.pod_uid != uid or a.intent is not None or a.parked:
+        return False
+    if a.address is not None:
+        return a.address.eni == eni
+    return a.attachment is None and a.podeni_phase is None
 
 
 def _adoption(

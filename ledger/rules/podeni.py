@@ -205,6 +205,20 @@ def _refuse_in_use(live: Object, allocations: Sequence[Allocation]) -> None:
         raise ForeignPodEni(_in_use(live))
 
 
+def why_in_use(live: Object | None, a: Allocation) -> str | None:
+    """Why the ENI of an allocation may not be taken away, as far as its PodENI tells (P11).
+
+    A PodENI leaves Bind before its ENI is taken away. One that names the ENI and is still bound,
+    for a Pod that was not found gone, knows of a Pod that this ledger does not.
+    """
+    if live is None or a.address is None:
+        return None
+    shown = live.get("spec", {}).get("allocations", [])
+    if all(item.get("eni", {}).get("id") != a.address.eni for item in shown):
+        return None
+    return None if _bound_for(live) in {"", *_found_gone([a])} else _in_use(live)
+
+
 def _found_gone(allocations: Sequence[Allocation]) -> set[str]:
     """The Pod uids that these allocations served and that a live look found gone.
 

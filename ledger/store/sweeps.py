@@ -132,7 +132,8 @@ def order_adoptions(connection: Connection, cluster: str, by: str) -> int:
     """
     return connection.exec_driver_sql(
         "UPDATE ledger.quarantine SET accepted_by = %(by)s "
-        "WHERE cluster = %(cluster)s AND kind = 'unknown-intent' AND accepted_at IS NULL",
+        "WHERE cluster = %(cluster)s AND kind IN ('unknown-intent', 'unrecorded-bind') "
+        "AND accepted_at IS NULL",
         {"cluster": cluster, "by": by},
     ).rowcount
 
@@ -141,7 +142,8 @@ def ordered_adoptions(connection: Connection, cluster: str) -> dict[str, str]:
     """The ENIs to be taken into the book where that is sure, and who ordered it."""
     found = connection.exec_driver_sql(
         "SELECT eni, accepted_by FROM ledger.quarantine WHERE cluster = %(cluster)s "
-        "AND kind = 'unknown-intent' AND accepted_at IS NULL AND accepted_by IS NOT NULL",
+        "AND kind IN ('unknown-intent', 'unrecorded-bind') "
+        "AND accepted_at IS NULL AND accepted_by IS NOT NULL",
         {"cluster": cluster},
     )
     return {row.eni: row.accepted_by for row in found}

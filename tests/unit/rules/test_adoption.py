@@ -97,10 +97,22 @@ def test_p11_where_anything_disagrees_nothing_is_adopted() -> None:
         Life().reserved(),
         Life().bound(),
         Life(uid="uid-0"),
-        Life().created().attached(),
+        Life().created(eni="eni-2").attached(),
         Life().tell(e.Parked(reason="r", next_step="n")),
     ],
-    ids=["reserved", "bound", "another uid", "attached", "parked"],
+    ids=["reserved", "bound", "another uid", "another ENI", "parked"],
 )
 def test_p1_what_somebody_else_holds_is_not_adopted(life: Life) -> None:
     assert isinstance(adopt("c1", PODENI, ("uid-1", "node-h1"), USED, [life.a], ids()), str)
+
+
+def test_a_bind_that_was_never_recorded_is_taken_in_over_its_own_address() -> None:
+    """After a restore: claimed by the Pod's event, its ENI still attached for the Pod before."""
+    life = Life().bound().gone().tell(e.Claimed(pod_uid="uid-2", node="node-h1"))
+    podeni = copy.deepcopy(PODENI)
+    podeni["metadata"]["annotations"]["k8s.aliyun.com/pod-uid"] = "uid-2"
+    judged = adopt("c1", podeni, ("uid-2", "node-h1"), USED, [life.a], ids())
+    assert not isinstance(judged, str)
+    [adoption] = judged
+    state = life.tell(*adoption.entries).a
+    assert (state.phase, state.pod_uid, state.stale_attachment) == (Phase.BOUND, "uid-2", False)
