@@ -109,7 +109,7 @@ def test_a_second_release_is_told_that_nothing_is_left(world: SimulatedWorld, sa
 @pytest.mark.parametrize("pod", ["web-2", "/web-2", "example/", "a/b/c"])
 def test_a_pod_is_written_with_its_namespace(world: SimulatedWorld, say: Say, pod: str) -> None:
     said = say("release", pod, "--reason", "r")
-    assert said.code == 1
+    assert said.code == 2
     assert "NAMESPACE/NAME" in said.err
 
 
