@@ -22,9 +22,11 @@ SELECT md5('allocation ' || i || ' ' || k)::uuid AS id, i, k, 'web-' || i || '-'
        'shop-' || i %% 20 AS namespace, md5('pod ' || i || ' ' || k)::uuid::text AS pod_uid,
        'node-' || (i * 7 + k) %% %(nodes)s AS node, '10.0.0.0'::inet + i AS ip,
        'eni-' || left(md5('eni ' || i || ' ' || k), 17) AS eni, 'vsw-' || i %% %(vswitches)s AS vswitch,
-       '00:16:3e:' || regexp_replace(left(md5('mac ' || i || ' ' || k), 6), '(..)(..)(..)', '\\1:\\2:\\3') AS mac,
+       '00:16:3e:' || regexp_replace(left(md5('mac ' || i || ' ' || k), 6), '(..)(..)(..)', '\\1:\\2:\\3')
+           AS mac,
        md5('intent ' || i || ' ' || k)::uuid AS intent,
-       %(start)s::timestamptz + k * make_interval(days => %(days)s) + i %% 86400 * interval '1 second' AS began,
+       %(start)s::timestamptz + k * make_interval(days => %(days)s) + i %% 86400 * interval '1 second'
+           AS began,
        k < 3 AS over
 FROM generate_series(1, %(addresses)s) i, generate_series(0, 3) k
 """
@@ -39,10 +41,13 @@ SELECT %(cluster)s, g.id, v, s.kind, g.began + v * interval '8 hours',
        WHEN s.kind IN ('attached', 'detached', 'eni-gone') THEN jsonb_build_object('look', md5(g.eni || v))
        WHEN s.kind = 'podeni-written' THEN '{"podeni": "Bind"}'
        ELSE jsonb_build_object('look', 'pod', 'resource_version', g.i, 'found_uid', g.pod_uid) END,
-  CASE WHEN v = 4 THEN jsonb_build_object('intent', g.intent, 'settled_by', 'answer', 'request_id', md5(g.eni || v),
+  CASE WHEN v = 4 THEN jsonb_build_object(
+         'intent', g.intent, 'settled_by', 'answer', 'request_id', md5(g.eni || v),
          'address', jsonb_build_object('eni', g.eni, 'mac', g.mac, 'vpc', 'vpc-1', 'vswitch', g.vswitch,
-           'zone', 'cn-hangzhou-h', 'ipv4', host(g.ip), 'security_group_ids', jsonb_build_array('sg-' || g.i %% 5)))
-       WHEN s.kind = 'call-done' THEN jsonb_build_object('intent', md5(g.eni || v)::uuid, 'request_id', md5(g.eni || v))
+           'zone', 'cn-hangzhou-h', 'ipv4', host(g.ip),
+           'security_group_ids', jsonb_build_array('sg-' || g.i %% 5)))
+       WHEN s.kind = 'call-done' THEN jsonb_build_object(
+         'intent', md5(g.eni || v)::uuid, 'request_id', md5(g.eni || v))
        ELSE jsonb_build_object('pod_uid', g.pod_uid, 'node', g.node) END
 FROM generated g
 CROSS JOIN LATERAL generate_series(1, CASE WHEN g.over THEN 54 ELSE 9 END) v
@@ -79,8 +84,8 @@ SELECT intent, id, %(cluster)s, 'CreateNetworkInterface',
 FROM generated
 """
 _STATES = """
-INSERT INTO ledger.allocation (id, version, cluster, namespace, pod, interface, phase, pod_uid, node, vpc, ipv4,
-    eni, mac, instance, trunk, vlan, vswitch, created_at, changed_at, state)
+INSERT INTO ledger.allocation (id, version, cluster, namespace, pod, interface, phase, pod_uid, node,
+    vpc, ipv4, eni, mac, instance, trunk, vlan, vswitch, created_at, changed_at, state)
 SELECT id, CASE WHEN over THEN 54 ELSE 9 END, %(cluster)s, namespace, pod, 'eth0',
        CASE WHEN over THEN 'released' ELSE 'bound' END, pod_uid, node,
        CASE WHEN NOT over THEN 'vpc-1' END, CASE WHEN NOT over THEN ip END, CASE WHEN NOT over THEN eni END,
