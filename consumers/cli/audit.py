@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from consumers.cli.audit_answers import Answer, Form, Nothing, give
+from consumers.cli.audit_answers import HOLDERS, Answer, Form, Nothing, Room, give
+from consumers.cli.audit_capacity import node_line, tell_capacity, vswitch_line
 from consumers.cli.book import ledger_settings, local, opened, pod_name
 from consumers.cli.errors import CommandError, WrongUsage
 from consumers.cli.times import MomentError, read_moment
+from ledger.audit.capacity import NodeCapacity, VSwitchCapacity, node_capacity, vswitch_capacity
 from ledger.audit.past import pod_at, states_at
 from ledger.audit.periods import Key, Tenure, When, each_tenure, neighbours
 from ledger.audit.questions import pods_reporting, vswitch_around
@@ -31,8 +33,6 @@ Csv = Annotated[bool, typer.Option("--csv", help="for spreadsheets: a row a peri
 Story = Annotated[bool, typer.Option("--story", help="every entry, not only the periods")]
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-# What is asked by these is a place that many Pods share: now, unless a time is given.
-_PLACES: frozenset[Key] = frozenset({"node", "vswitch", "security-group"})
 
 
 @app.command(epilog="Example: [bold]eni-ledger audit ip 192.168.0.12 --at '2h ago'[/bold]")
@@ -101,6 +101,17 @@ def security_group(
     _answer("security-group", group_id, at, since, until, _form(as_json, as_csv))
 
 
+@app.command(epilog="Example: [bold]eni-ledger audit capacity --json[/bold]")
+def capacity(as_json: Json = False) -> None:
+    """How full vSwitches and nodes are, and when a vSwitch is full if it goes on like this."""
+    settings = ledger_settings()
+    with opened(settings) as connection:
+        now = ledger_now(connection)
+        vswitches = vswitch_capacity(connection, settings.cluster_id, now)
+        nodes = node_capacity(connection, settings.cluster_id)
+    tell_capacity(vswitches, nodes, now, as_json)
+
+
 def _answer(
     key: Key, value: str, at: str | None, since: str | None, until: str | None, form: Form,
     whole: bool = False,
@@ -111,21 +122,41 @@ def _answer(
     cluster = settings.cluster_id
     with opened(settings) as connection:
         when = _when(connection, key, at, since, until)
+        asked_now = at is since is until is None
         found = each_tenure(connection, cluster, key, value, when)
         first = next(found, None)
         states = []
         if key == "pod" and not (when.since or when.until):
             states = pod_at(connection, cluster, *pod_name(value), when.at)
-        elif first and key not in _PLACES and when.at:
+        elif first and key in HOLDERS and when.at:
             states = states_at(connection, cluster, [first.allocation_id], when.at)
         living = [state for state in states if state.phase != "released"]
+        room = _room(connection, cluster, key, value) if asked_now else None
         nothing = None
-        if first is None and not living:
+        if first is None and not living and room is None:
             nothing = _nothing(connection, cluster, key, value, when)
         periods = chain([first], found) if first else iter(())
-        give(connection, Answer(cluster, key, value, when, periods, living, nothing), form, whole)
+        give(
+            connection,
+            Answer(cluster, key, value, when, periods, living, room, nothing),
+            form,
+            whole,
+        )
     if nothing is not None:
         raise CommandError(nothing.why)
+
+
+def _room(connection: Connection, cluster: str, key: Key, value: str) -> Room | None:
+    """How full the place is that was asked about; None where that is no such question."""
+    now = ledger_now(connection)
+    told: VSwitchCapacity | NodeCapacity | None = None
+    if key == "vswitch":
+        told = next(iter(vswitch_capacity(connection, cluster, now, value)), None)
+        return Room(told, vswitch_line(told, now)) if told else None
+    if key == "node":
+        told = next(iter(node_capacity(connection, cluster, value)), None)
+        return Room(told, node_line(told)) if told else None
+    return None
 
 
 def _when(
@@ -142,7 +173,7 @@ def _when(
         raise WrongUsage(f"--from {since!r} is in the future: the ledger tells what was, up to now")
     if meant.since is not None and meant.until is not None and meant.until <= meant.since:
         raise WrongUsage(f"--to {until!r} is not after --from {since!r}: nothing is between them")
-    if key in _PLACES and meant == When():
+    if key not in HOLDERS and meant == When():  # many share a place: what is so now is meant
         return When(at=now)
     return meant
 
@@ -190,7 +221,7 @@ def _mac(text: str) -> str:
 def _nothing(connection: Connection, cluster: str, key: Key, value: str, when: When) -> Nothing:
     """Why there is nothing to tell, and what is known beside it."""
     moment = when.at or when.since
-    if key in _PLACES:
+    if key not in HOLDERS:
         told = f"at {local(when.at)}" if when.at else "in that time"
         return Nothing(f"{key} {value}: this ledger held nothing there {told}")
     before = after = None

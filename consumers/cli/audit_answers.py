@@ -6,6 +6,7 @@ Each is written as it is read. An answer of ten million periods is never held in
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,11 +17,14 @@ from rich.markup import escape
 from sqlalchemy import Connection
 
 from consumers.cli.book import local, plain
+from ledger.audit.capacity import NodeCapacity, VSwitchCapacity
 from ledger.audit.periods import Because, Key, Tenure, When
 from ledger.audit.questions import StoryEntry, each_story_entry
 from ledger.rules.allocation import Allocation
 
 Form = Literal["text", "json", "csv"]
+#: Keys whose periods are one holder's story; the others are places that many share.
+HOLDERS: frozenset[Key] = frozenset({"ip", "eni", "mac", "pod"})
 
 _KINDS = {
     "preparing": "made for it, not in use yet",
@@ -44,6 +48,14 @@ class Nothing:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How full a place is: for programs, and in a line."""
+
+    told: VSwitchCapacity | NodeCapacity
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What was asked, and what there is to tell. `periods` can be read once."""
 
@@ -53,6 +65,7 @@ class Answer:
     when: When
     periods: Iterator[Tenure]
     states: Sequence[Allocation]
+    room: Room | None
     nothing: Nothing | None
 
 
@@ -81,6 +94,8 @@ def _as_json(connection: Connection, answer: Answer, whole: bool) -> None:
     sys.stdout.write(' ],\n "states": [')
     _write_each(state.model_dump(mode="json") for state in answer.states)
     sys.stdout.write(" ],")
+    if answer.room is not None:
+        sys.stdout.write(f'\n "capacity": {_json(answer.room.told)},')
     if nothing is not None:
         sys.stdout.write(
             f'\n "reported_by": {_json(nothing.reported_by)},\n "vswitch": {_json(nothing.vswitch)},'
@@ -145,12 +160,19 @@ def _as_text(connection: Connection, answer: Answer, whole: bool) -> None:
     console.print(f"[bold]{_safe(title)}[/bold]")
     if answer.when.at is not None:
         console.print(f"as of {local(answer.when.at)}")
+    if answer.room is not None:
+        console.print(_safe(answer.room.line))
     ids: dict[UUID, None] = {}
     what = ""
+    kinds: Counter[str] = Counter()
     for each in _remembered(answer, ids):
+        kinds[each.kind] += 1
         if what != (what := _what(each)):
             console.print(f"\n{_safe(what)}")
         _print_tenure(console, each)
+    if answer.when.at is not None and len(kinds) > 0 and answer.key not in HOLDERS:
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        console.print(f"\n{kinds.total()} held then: {told}")
     for state in answer.states:
         console.print(f"\n{_safe(_state(state))}")
     if whole:
@@ -182,7 +204,7 @@ def _print_tenure(console: Console, each: Tenure) -> None:
 
 def _remembered(answer: Answer, ids: dict[UUID, None]) -> Iterator[Tenure]:
     """The periods; `ids` gathers the allocations of what one holder asked for, not of places."""
-    holder = answer.key in ("ip", "eni", "mac", "pod")
+    holder = answer.key in HOLDERS
     if holder:
         ids.update((state.id, None) for state in answer.states)
     for each in answer.periods:
