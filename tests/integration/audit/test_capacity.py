@@ -117,4 +117,4 @@ def test_a_trend_is_told_before_the_vswitch_is_full(world: SimulatedWorld, say: 
             [VSWITCH],
         ).fetchall()
     # The three of the world's own are minutes old.
-    assert [count for (count,) in counts] == [100, 200, 300, 400, 500, 600, 703]
+    assert [count for (count,) in counts] == [101, 201, 301, 401, 501, 601, 703]
