@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-from datetime import datetime
 from itertools import chain
 from typing import Annotated
 
@@ -11,9 +10,8 @@ from sqlalchemy import Connection
 
 from consumers.cli.audit_answers import HOLDERS, Answer, Form, Nothing, Room, give
 from consumers.cli.audit_capacity import node_line, tell_capacity, vswitch_line
-from consumers.cli.book import ledger_settings, local, opened, pod_name
+from consumers.cli.book import ledger_settings, local, moment, opened, pod_name
 from consumers.cli.errors import CommandError, WrongUsage
-from consumers.cli.times import MomentError, read_moment
 from ledger.audit.capacity import NodeCapacity, VSwitchCapacity, node_capacity, vswitch_capacity
 from ledger.audit.past import pod_at, states_at
 from ledger.audit.periods import Key, Tenure, When, each_tenure, neighbours
@@ -166,7 +164,7 @@ def _when(
     if at is not None and (since is not None or until is not None):
         raise WrongUsage("--at is one moment, --from and --to are a range: give one of them")
     now = ledger_now(connection)
-    meant = When(*(_moment(n, t, now) for n, t in (("at", at), ("from", since), ("to", until))))
+    meant = When(*(moment(n, t, now) for n, t in (("at", at), ("from", since), ("to", until))))
     if meant.at is not None and meant.at > now:
         raise WrongUsage(f"--at {at!r} is in the future: the ledger tells what was, up to now")
     if meant.since is not None and meant.since > now:
@@ -176,18 +174,6 @@ def _when(
     if key not in HOLDERS and meant == When():  # many share a place: what is so now is meant
         return When(at=now)
     return meant
-
-
-def _moment(option: str, text: str | None, now: datetime) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        read = read_moment(text, now)
-    except MomentError as wrong:
-        raise WrongUsage(f"--{option} {wrong}") from wrong
-    if read.assumed:
-        typer.echo(f"--{option} {text} names no zone; in yours it is {local(read.at)}", err=True)
-    return read.at
 
 
 def _form(as_json: bool, as_csv: bool, whole: bool = False) -> Form:
@@ -220,14 +206,14 @@ def _mac(text: str) -> str:
 
 def _nothing(connection: Connection, cluster: str, key: Key, value: str, when: When) -> Nothing:
     """Why there is nothing to tell, and what is known beside it."""
-    moment = when.at or when.since
+    beginning = when.at or when.since
     if key not in HOLDERS:
         told = f"at {local(when.at)}" if when.at else "in that time"
         return Nothing(f"{key} {value}: this ledger held nothing there {told}")
     before = after = None
-    if moment is not None:
-        before, _ = neighbours(connection, cluster, key, value, moment)
-        _, after = neighbours(connection, cluster, key, value, when.until or moment)
+    if beginning is not None:
+        before, _ = neighbours(connection, cluster, key, value, beginning)
+        _, after = neighbours(connection, cluster, key, value, when.until or beginning)
     elif when.until is not None:
         _, after = neighbours(connection, cluster, key, value, when.until)
     if before or after:

@@ -1,4 +1,4 @@
-"""What commands on the ledger share: opening it, naming Pods, and printing answers."""
+"""What commands on the ledger share: opening it, Pods and times as people write them, and answers."""
 
 import dataclasses
 import getpass
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from consumers.cli.errors import CommandError, WrongUsage
+from consumers.cli.times import MomentError, read_moment
 from consumers.runtime.settings import Settings, load_settings
 from ledger.store.database import Database
 
@@ -54,6 +55,22 @@ def ledger_settings() -> Settings:
 def who() -> str:
     """Who gives the command, as far as this machine knows."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def moment(option: str, text: str | None, now: datetime) -> datetime | None:
+    """The time an option was given; says on stderr which zone was taken where it names none.
+
+    Raises WrongUsage for what is no time.
+    """
+    if text is None:
+        return None
+    try:
+        read = read_moment(text, now)
+    except MomentError as wrong:
+        raise WrongUsage(f"--{option} {wrong}") from wrong
+    if read.assumed:
+        sys.stderr.write(f"--{option} {text} names no zone; in yours it is {local(read.at)}\n")
+    return read.at
 
 
 def pod_name(text: str) -> tuple[str, str]:

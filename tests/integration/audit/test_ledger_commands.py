@@ -46,6 +46,15 @@ def test_no_reservation_is_said_so(world: SimulatedWorld, say: Say) -> None:
     assert json.loads(say("reservations", "--json").out) == []
 
 
+def test_p6_reservations_of_a_moment_are_those_of_then(world: SimulatedWorld, say: Say) -> None:
+    said = say("reservations", "--json", "--at", "2026-01-01T00:05:00Z")
+    assert [kept["pod"] for kept in json.loads(said.out)] == ["web-0", "web-2"]
+    assert say("reservations", "--at", "2025-12-31T00:00:00Z").out.startswith(
+        "nothing was reserved"
+    )
+    assert say("reservations", "--at", "2999-01-01T00:00:00Z").code == 2
+
+
 # ---------------------------------------------------------------------------- release
 
 
