@@ -1,15 +1,13 @@
 """Capacity: what is used, kept and free, per vSwitch and per node, and when a person hears of it."""
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 
 import psycopg
 
-from tests.integration.audit.conftest import Said
+from tests.integration.commands import Say
 from tests.simulation.world import CLUSTER, SimulatedWorld, elastic, fixed
 
-Say = Callable[..., Said]
 VSWITCH = "vsw-bpxxxx"
 
 
