@@ -145,8 +145,8 @@ def pods_reporting(connection: Connection, cluster: str, ip: str) -> list[str]:
 def vswitch_around(connection: Connection, cluster: str, ip: str) -> str | None:
     """The vSwitch this cluster has to do with whose block contains an address; None without one."""
     found = connection.exec_driver_sql(
-        "SELECT vswitch FROM audit.vswitch_capacity WHERE cluster = %(cluster)s AND size IS NOT NULL "
-        "AND cidr::cidr >> %(ip)s::inet ORDER BY vswitch LIMIT 1",
+        "SELECT vswitch FROM audit.vswitch_capacity WHERE cluster = %(cluster)s "
+        "AND CASE WHEN size IS NOT NULL THEN cidr::inet >>= %(ip)s::inet END ORDER BY vswitch LIMIT 1",
         {"cluster": cluster, "ip": ip},
     )
     vswitch: str | None = found.scalar_one_or_none()

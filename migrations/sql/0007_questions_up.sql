@@ -309,8 +309,8 @@ SELECT v.id AS vswitch, v.vpc, v.zone, v.cidr,
                 AND t.ipv4 IS NOT NULL))::integer AS free_estimate,
        v.looked_at, held.in_use, held.reserved,
        c.cluster, held.releasing, held.reserved_for_ever,
-       (CASE WHEN v.cidr ~ '^[0-9.]+/[0-9]+$' AND masklen(v.cidr::cidr) <= 29
-             THEN (1::bigint << (32 - masklen(v.cidr::cidr))) - 4 END)::integer AS size
+       (CASE WHEN v.cidr ~ '^[0-9.]+/[0-9]+$' AND masklen(v.cidr::inet) <= 29
+             THEN (1::bigint << (32 - masklen(v.cidr::inet))) - 4 END)::integer AS size
 FROM audit.clusters c
 CROSS JOIN ledger.vswitch v
 CROSS JOIN LATERAL (
