@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from consumers.cli.audit_answers import HOLDERS, Answer, Form, Nothing, Room, give
+from consumers.cli.audit_answers import HOLDERS, Answer, Form, Nothing, Room, give, printable
 from consumers.cli.audit_capacity import node_line, tell_capacity, vswitch_line
 from consumers.cli.book import ledger_settings, local, moment, opened, pod_name
 from consumers.cli.errors import CommandError, WrongUsage
@@ -141,7 +141,7 @@ def _answer(
             whole,
         )
     if nothing is not None:
-        raise CommandError(nothing.why)
+        raise CommandError(printable(nothing.why))
 
 
 def _room(connection: Connection, cluster: str, key: Key, value: str) -> Room | None:

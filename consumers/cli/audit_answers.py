@@ -270,4 +270,9 @@ def _short(data: dict[str, Any]) -> str:
 
 def _safe(text: str) -> str:
     """Names are other people's: neither markup nor a terminal's control codes in them take effect."""
-    return escape("".join(c if c.isprintable() else "�" for c in text))
+    return escape(printable(text))
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would act on."""
+    return "".join(c if c.isprintable() else "�" for c in text)

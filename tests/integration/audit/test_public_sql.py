@@ -1,13 +1,16 @@
 """The schema `audit`: a stable public read API, open to auditors and to nobody's hands."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import psycopg
+import psycopg.conninfo
 import pytest
 
 from ledger.rules.entries import Address
+from tests.integration.commands import Say
 from tests.simulation.ground import START
 from tests.simulation.world import CLUSTER, SimulatedWorld
 
@@ -156,3 +159,37 @@ def test_p7_no_role_changes_an_entry(world: SimulatedWorld, role: str, change: s
         connection.execute(f"SET ROLE {role}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(change)
+
+
+@pytest.fixture
+def as_auditor(world: SimulatedWorld) -> Iterator[None]:
+    """New connections to the world's ledger have an auditor's rights and no others."""
+    name = psycopg.conninfo.conninfo_to_dict(world.dsn)["dbname"]
+    setting = f'ALTER ROLE postgres IN DATABASE "{name}"'
+    with psycopg.connect(world.dsn, autocommit=True) as connection:
+        # The world's clock, which the ledger's own does not need, is a table.
+        connection.execute("GRANT SELECT ON ledger.virtual_clock TO eni_ledger_auditor")
+        connection.execute(f"{setting} SET role = 'eni_ledger_auditor'")
+        yield
+        connection.execute(f"{setting} RESET role")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "audit ip 192.168.0.3", "audit ip 192.168.0.3 --at 2026-01-01T00:05:00Z",
+        "audit ip 192.168.0.3 --at 2025-01-01T00:05:00Z", "audit ip 10.9.9.9",
+        "audit pod example/web-0 --story", "audit pod example/web-0 --at -5m",
+        "audit node node-h1", "audit vswitch vsw-bpxxxx", "audit security-group sg-bpxxxx --csv",
+        "audit capacity", "reservations", "reservations --at -5m --json",
+    ],
+)  # fmt: skip
+def test_an_auditor_can_ask_every_question(as_auditor: None, say: Say, question: str) -> None:
+    said = say(*question.split())
+    assert "permission denied" not in said.err
+    assert said.code == ("2025" in question or "10.9.9.9" in question), said
+
+
+def test_the_role_above_is_the_auditors(as_auditor: None, world: SimulatedWorld) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ask(world, "SELECT * FROM ledger.entry")
