@@ -1,4 +1,4 @@
-"""What commands on the ledger share: opening it, times as people write them, and printing answers."""
+"""What commands on the ledger share: opening it, Pods and times as people write them, and answers."""
 
 import dataclasses
 import getpass
@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -15,10 +15,10 @@ from rich.table import Table
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from consumers.cli.errors import CommandError
+from consumers.cli.errors import CommandError, WrongUsage
+from consumers.cli.times import MomentError, read_moment
 from consumers.runtime.settings import Settings, load_settings
-from ledger.rules.durations import DurationError, parse_go_duration
-from ledger.store.database import Database, ledger_now
+from ledger.store.database import Database
 
 
 @contextmanager
@@ -57,38 +57,33 @@ def who() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def moment(text: str | None, connection: Connection) -> datetime | None:
-    """A time as people write it: ISO 8601 (UTC where it names no zone), or `<duration> ago`.
+def moment(option: str, text: str | None, now: datetime) -> datetime | None:
+    """The time an option was given; says on stderr which zone was taken where it names none.
 
-    Raises CommandError for anything else.
+    Raises WrongUsage for what is no time.
     """
     if text is None:
         return None
-    if text.endswith(" ago"):
-        try:
-            return ledger_now(connection) - parse_go_duration(text.removesuffix(" ago").strip())
-        except DurationError as wrong:
-            raise CommandError(f"--at {text!r}: {wrong}; write for example '90m ago'") from wrong
     try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError as wrong:
-        raise CommandError(
-            f"--at {text!r} is no time: write 2026-01-31T14:03:00+08:00, or '90m ago'"
-        ) from wrong
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        read = read_moment(text, now)
+    except MomentError as wrong:
+        raise WrongUsage(f"--{option} {wrong}") from wrong
+    if read.assumed:
+        sys.stderr.write(f"--{option} {text} names no zone; in yours it is {local(read.at)}\n")
+    return read.at
 
 
 def pod_name(text: str) -> tuple[str, str]:
-    """`namespace/name`. Raises CommandError for anything else."""
+    """`namespace/name`. Raises WrongUsage for anything else."""
     namespace, slash, name = text.partition("/")
     if not slash or not namespace or not name or "/" in name:
-        raise CommandError(f"{text!r} is no Pod: write NAMESPACE/NAME, for example shop/web-0")
+        raise WrongUsage(f"{text!r} is no Pod: write NAMESPACE/NAME, for example shop/web-0")
     return namespace, name
 
 
 def print_json(answer: Any) -> None:
     """An answer for programs: dataclasses as objects, times in ISO 8601."""
-    sys.stdout.write(json.dumps(_plain(answer), default=str, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(plain(answer), default=str, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -106,13 +101,14 @@ def local(moment_: datetime | None, otherwise: str = "") -> str:
     return moment_.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if moment_ else otherwise
 
 
-def _plain(answer: Any) -> Any:
+def plain(answer: Any) -> Any:
+    """An answer as JSON has it: dataclasses as objects, times in ISO 8601."""
     if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
-        return {name: _plain(value) for name, value in dataclasses.asdict(answer).items()}
+        return {name: plain(value) for name, value in dataclasses.asdict(answer).items()}
     if isinstance(answer, list | tuple):
-        return [_plain(item) for item in answer]
+        return [plain(item) for item in answer]
     if isinstance(answer, dict):
-        return {key: _plain(value) for key, value in answer.items()}
+        return {key: plain(value) for key, value in answer.items()}
     if isinstance(answer, datetime):
         return answer.isoformat()
     return answer

@@ -9,13 +9,14 @@ from sqlalchemy import Connection
 from consumers.cli.book import (
     ledger_settings,
     local,
+    moment,
     opened,
     pod_name,
     print_json,
     print_table,
     who,
 )
-from consumers.cli.errors import CommandError
+from consumers.cli.errors import CommandError, WrongUsage
 from consumers.runtime.settings import load_settings
 from ledger.audit import health
 from ledger.audit.questions import reservations as read_reservations
@@ -88,17 +89,26 @@ def resume(scope: Annotated[ScopeName, typer.Argument()] = ScopeName.ALL) -> Non
 
 
 @app.command(epilog="Example: [bold]eni-ledger reservations --json[/bold]")
-def reservations(as_json: Json = False) -> None:
-    """The addresses that are kept for Pods that are away, and until when."""
+def reservations(
+    at: Annotated[
+        str | None, typer.Option(help="as of a moment: 'yesterday 14:03', '2h ago', or ISO 8601")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The addresses that are, or were, kept for Pods that are away, and until when."""
     settings = ledger_settings()
     with opened(settings) as connection:
-        found = read_reservations(connection, settings.cluster_id)
         now = ledger_now(connection)
+        then = moment("at", at, now)
+        if then is not None and then > now:
+            raise WrongUsage(f"--at {at!r} is in the future: the ledger tells what was, up to now")
+        found = read_reservations(connection, settings.cluster_id, then)
+        now = then or now
     if as_json:
         print_json(found)
         return
     if not found:
-        typer.echo("nothing is reserved")
+        typer.echo("nothing is reserved" if then is None else f"nothing was reserved {local(then)}")
         return
     print_table(
         f"Reservations in cluster {settings.cluster_id}",

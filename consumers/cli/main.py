@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         get_command(app).main(args=arguments, prog_name=PROGRAM)
     except (CommandError, SettingsError) as refused:
         typer.echo(f"{PROGRAM}: {refused}", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(getattr(refused, "exit_code", EXIT_FAILED))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What a person should look at, and what a repair would do about it.
 
-Calls without an outcome, parked work, brakes, letters, drift of P6, and where cloud, PodENIs and
-ledger disagree. The plan of each comes from the rules that carry it out: the plan equals the repair.
+Calls without an outcome, parked work, brakes, letters, vSwitches that fill, drift of P6, and where
+cloud, PodENIs and ledger disagree. The plan of each comes from the rules that carry it out: the
+plan equals the repair.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from ledger.audit.capacity import vswitch_capacity
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.drift import Remedy, Suspicion, agrees, remedy
 from ledger.rules.podeni_drift import Deleted, Differs, Judgement, Taken, at_rest, judge_podeni
@@ -96,6 +98,7 @@ def findings(connection: Connection, cluster: str) -> list[Finding]:
     found += _drift(connection, cluster)
     found += podeni_findings(connection, cluster)
     found += _stuck(connection, cluster)
+    found += _filling(connection, cluster)
     letters: int = connection.exec_driver_sql(_LETTERS).scalar_one()
     if letters:
         found.append(
@@ -162,6 +165,18 @@ def _podeni_plan(judged: Judgement, phase: Phase) -> tuple[str, str]:
             return f"{', '.join(paths)} differ", f"write it back {where}, after a live look"
         case Taken(why):
             return why, ""
+
+
+def _filling(connection: Connection, cluster: str) -> Iterator[Finding]:
+    for each in vswitch_capacity(connection, cluster, ledger_now(connection)):
+        if each.warning is not None:
+            yield Finding(
+                "a vSwitch is about to fill",
+                each.vswitch,
+                each.warning,
+                "add a vSwitch of its zone to vSwitchOptions, or see `eni-ledger reservations` for what "
+                "may go; `eni-ledger audit capacity` has the figures",
+            )
 
 
 def _stuck(connection: Connection, cluster: str) -> Iterator[Finding]:

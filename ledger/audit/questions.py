@@ -1,58 +1,34 @@
-"""Who held what, from when to when, and why: one function a question, over the `audit` schema."""
+"""The questions people ask of the book, one function each, over the `audit` schema.
 
-from collections.abc import Mapping, Sequence
+What a period is, and how periods are read, is in `periods`; what was so at a moment in `past`; how
+full vSwitches and nodes are in `capacity`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-Key = Literal["ip", "eni", "mac", "pod"]
+from ledger.audit.past import kept_at
+from ledger.audit.periods import Because, Key, Tenure, tenures
 
-_WHERE: Mapping[Key, str] = {
-    "ip": "(ipv4 = %(value)s::inet OR ipv6 = %(value)s::inet)",
-    "eni": "eni = %(value)s",
-    "mac": "mac = %(value)s",
-    "pod": "namespace = split_part(%(value)s, '/', 1) AND pod = split_part(%(value)s, '/', 2)",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Because:
-    """The entry that opened or closed a period, and what led to it."""
-
-    entry: int
-    kind: str
-    cause: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Tenure:
-    """A period in which an ENI and its addresses served one holder in one way.
-
-    `until` is None while it lasts. `kind`: preparing, bound, leaving, reserved or releasing.
-    """
-
-    cluster: str
-    vpc: str
-    ipv4: str | None
-    ipv6: str | None
-    eni: str
-    mac: str
-    vswitch: str
-    kind: str
-    namespace: str
-    pod: str
-    interface: str
-    pod_uid: str
-    node: str
-    vlan: int | None
-    since: datetime
-    until: datetime | None
-    opened: Because
-    closed: Because | None
-    allocation_id: UUID
+__all__ = [
+    "Because",
+    "Key",
+    "Reservation",
+    "StoryEntry",
+    "Tenure",
+    "allocations_of_pod",
+    "each_story_entry",
+    "pods_reporting",
+    "reservations",
+    "story",
+    "tenures",
+    "vswitch_around",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +62,24 @@ class Reservation:
     due: datetime | None
 
 
-def tenures(
-    connection: Connection, cluster: str, key: Key, value: str, at: datetime | None = None
-) -> list[Tenure]:
-    """The periods of an address, an ENI, a MAC or a Pod (`namespace/name`), oldest first.
-
-    With `at`, only what held at that moment. Raises sqlalchemy's DataError for an `ip` that is none.
-    """
-    moment = "" if at is None else "AND since <= %(at)s AND (until IS NULL OR %(at)s < until)"
-    found = connection.exec_driver_sql(
-        f"SELECT *, host(ipv4) AS ipv4_text, host(ipv6) AS ipv6_text FROM audit.tenures "  # noqa: S608 - our own words
-        f"WHERE cluster = %(cluster)s AND {_WHERE[key]} {moment} ORDER BY since, opened_by_entry",
-        {"cluster": cluster, "value": value, "at": at},
-    )
-    return [_tenure(row) for row in found]
-
-
-def story(connection: Connection, cluster: str, allocations: Sequence[UUID]) -> list[StoryEntry]:
-    """Every entry of these allocations, oldest first."""
+def each_story_entry(
+    connection: Connection, cluster: str, allocations: Sequence[UUID]
+) -> Iterator[StoryEntry]:
+    """Every entry of these allocations, oldest first, as they are read."""
     found = connection.exec_driver_sql(
         "SELECT entry, namespace, pod, interface, version, kind, recorded_at, cause, data, allocation_id "
         "FROM audit.story WHERE cluster = %(cluster)s AND allocation_id = ANY(%(ids)s) ORDER BY entry",
         {"cluster": cluster, "ids": list(allocations)},
+        execution_options={"stream_results": True},
     )
-    return [StoryEntry(*row) for row in found]
+    with found:
+        for row in found:
+            yield StoryEntry(*row)
+
+
+def story(connection: Connection, cluster: str, allocations: Sequence[UUID]) -> list[StoryEntry]:
+    """Every entry of these allocations, oldest first."""
+    return list(each_story_entry(connection, cluster, allocations))
 
 
 def allocations_of_pod(
@@ -124,8 +94,35 @@ def allocations_of_pod(
     return [dict(row) for row in found.mappings()]
 
 
-def reservations(connection: Connection, cluster: str) -> list[Reservation]:
-    """What is kept for Pods that are away, the first to expire first."""
+def reservations(
+    connection: Connection, cluster: str, at: datetime | None = None
+) -> list[Reservation]:
+    """What is, or at a moment was, kept for Pods that are away, the first to expire first."""
+    if at is not None:
+        return sorted(
+            (
+                Reservation(
+                    state.namespace,
+                    state.pod,
+                    state.interface,
+                    state.address.ipv4,
+                    state.address.eni,
+                    state.address.zone,
+                    state.retention.rule,
+                    state.absent_since,
+                    state.ttl_due,
+                )
+                for state in kept_at(connection, cluster, at)
+                if state.address is not None
+            ),
+            key=lambda kept: (
+                kept.due is None,
+                kept.due.timestamp() if kept.due else 0.0,
+                kept.namespace,
+                kept.pod,
+                kept.interface,
+            ),
+        )
     found = connection.exec_driver_sql(
         "SELECT namespace, pod, interface, host(ipv4), eni, zone, rule, absent_since, ttl_due "
         "FROM audit.reservations WHERE cluster = %(cluster)s "
@@ -145,28 +142,12 @@ def pods_reporting(connection: Connection, cluster: str, ip: str) -> list[str]:
     return list(found.scalars())
 
 
-def _tenure(row: Any) -> Tenure:
-    closed = None
-    if row.closed_by_entry is not None:
-        closed = Because(row.closed_by_entry, row.closed_by_kind, row.closed_because)
-    return Tenure(
-        row.cluster,
-        row.vpc,
-        row.ipv4_text,
-        row.ipv6_text,
-        row.eni,
-        row.mac,
-        row.vswitch,
-        row.kind,
-        row.namespace,
-        row.pod,
-        row.interface,
-        row.pod_uid,
-        row.node,
-        row.vlan,
-        row.since,
-        row.until,
-        Because(row.opened_by_entry, row.opened_by_kind, row.opened_because),
-        closed,
-        row.allocation_id,
+def vswitch_around(connection: Connection, cluster: str, ip: str) -> str | None:
+    """The vSwitch this cluster has to do with whose block contains an address; None without one."""
+    found = connection.exec_driver_sql(
+        "SELECT vswitch FROM audit.vswitch_capacity WHERE cluster = %(cluster)s "
+        "AND CASE WHEN size IS NOT NULL THEN cidr::inet >>= %(ip)s::inet END ORDER BY vswitch LIMIT 1",
+        {"cluster": cluster, "ip": ip},
     )
+    vswitch: str | None = found.scalar_one_or_none()
+    return vswitch

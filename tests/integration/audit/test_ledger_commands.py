@@ -46,6 +46,15 @@ def test_no_reservation_is_said_so(world: SimulatedWorld, say: Say) -> None:
     assert json.loads(say("reservations", "--json").out) == []
 
 
+def test_p6_reservations_of_a_moment_are_those_of_then(world: SimulatedWorld, say: Say) -> None:
+    said = say("reservations", "--json", "--at", "2026-01-01T00:05:00Z")
+    assert [kept["pod"] for kept in json.loads(said.out)] == ["web-0", "web-2"]
+    assert say("reservations", "--at", "2025-12-31T00:00:00Z").out.startswith(
+        "nothing was reserved"
+    )
+    assert say("reservations", "--at", "2999-01-01T00:00:00Z").code == 2
+
+
 # ---------------------------------------------------------------------------- release
 
 
@@ -109,7 +118,7 @@ def test_a_second_release_is_told_that_nothing_is_left(world: SimulatedWorld, sa
 @pytest.mark.parametrize("pod", ["web-2", "/web-2", "example/", "a/b/c"])
 def test_a_pod_is_written_with_its_namespace(world: SimulatedWorld, say: Say, pod: str) -> None:
     said = say("release", pod, "--reason", "r")
-    assert said.code == 1
+    assert said.code == 2
     assert "NAMESPACE/NAME" in said.err
 
 
