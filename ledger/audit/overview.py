@@ -113,7 +113,8 @@ WITH ours AS (
 )
 SELECT v.vswitch, v.vpc, v.zone, v.cidr, coalesce(o.used, 0) AS used, coalesce(o.reserved, 0) AS reserved,
        v.free_estimate, v.looked_at
-FROM audit.vswitch_capacity v
+FROM (SELECT DISTINCT ON (vswitch) vswitch, vpc, zone, cidr, free_estimate, looked_at
+      FROM audit.vswitch_capacity ORDER BY vswitch) v
 LEFT JOIN ours o USING (vswitch)
 WHERE o.vswitch IS NOT NULL OR v.vswitch NOT IN (SELECT vswitch FROM theirs)
 ORDER BY v.free_estimate, v.vswitch
