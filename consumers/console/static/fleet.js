@@ -71,7 +71,7 @@ function vswitch(each, me) {
       h("span", { class: "faint" }, each.zone, " · ", each.cidr)),
     h("div", { class: "bar", role: "img", "aria-label": words }, part("bound", each.used / size), part("reserved", each.reserved / size), part("others", others / size)),
     h("p", { class: "small" }, h("strong", null, t("fleet.freeN", { n: number(each.free_estimate) })), " · ", t("fleet.usedN", { n: number(each.used) }), " · ", t("fleet.reservedN", { n: number(each.reserved) }),
-      " · ", t("fleet.lookedAt", { time: moment(each.looked_at) })));
+      " · ", h("span", { class: "when" }, t("fleet.lookedAt", { time: moment(each.looked_at) }))));
 }
 
 function reservations(kept, me) {

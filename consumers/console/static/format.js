@@ -19,11 +19,13 @@ export function clock(value) {
   return at(value, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 
-/** An axis label, no finer than `step` milliseconds asks for. */
-export function tick(value, step) {
-  if (step >= 86_400_000) return at(value, { month: "short", day: "numeric" });
-  if (step >= 60_000) return at(value, { hour: "2-digit", minute: "2-digit", hour12: false });
-  return clock(value);
+/** An axis label, no finer than `step` milliseconds asks for; with its day where that is new. */
+export function tick(value, step, first) {
+  const day = at(value, { month: "short", day: "numeric" });
+  if (step >= 86_400_000) return day;
+  const time = step >= 60_000 ? at(value, { hour: "2-digit", minute: "2-digit", hour12: false }) : clock(value);
+  const midnight = new Date(value).getHours() === 0 && new Date(value).getMinutes() === 0;
+  return first || midnight ? `${day}, ${time}` : time;
 }
 
 /** How long something lasted: its two largest units. */

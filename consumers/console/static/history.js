@@ -69,12 +69,11 @@ function unheld(found, key, me) {
 }
 
 function periods(found, choose) {
-  const heads = ["kind", "who", "when"].map((name) => t(`col.${name}`));
+  const heads = ["who", "when"].map((name) => t(`col.${name}`));
   const rows = [...found.items].reverse().map((each) => h("tr", null,
-    h("td", null, h("button", {
+    h("th", { scope: "row" }, h("button", {
       type: "button", class: `tag ${each.kind}`, "aria-label": `${t(`kind.${each.kind}`)}: ${t("story.of", { who: `${who(each)}, ${moment(each.since)}` })}`, onclick: () => choose(each),
-    }, t(`kind.${each.kind}`))),
-    h("th", { scope: "row" }, who(each), h("span", { class: "faint second" }, [each.interface, each.ipv4 ?? each.ipv6, each.node].filter(Boolean).join(" · "))),
+    }, t(`kind.${each.kind}`)), " ", who(each), h("span", { class: "faint second" }, [each.interface, each.ipv4 ?? each.ipv6, each.node].filter(Boolean).join(" · "))),
     h("td", { class: "when" }, moment(each.since), " →", h("span", { class: "second" }, moment(each.until)),
       h("span", { class: "faint second" }, span(Date.parse(each.until ?? found.as_of) - Date.parse(each.since))))));
   return table(t("history.periods"), heads, rows);

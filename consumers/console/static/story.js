@@ -1,6 +1,6 @@
 // The story of one period: what it is, why it began and ended, and every entry of its allocation.
 
-import { ask } from "./api.js";
+import { askAll } from "./api.js";
 import { cause } from "./causes.js";
 import { code, fill, h } from "./dom.js";
 import { moment, span } from "./format.js";
@@ -8,12 +8,9 @@ import { t, tOr } from "./i18n.js";
 import { linkTo } from "./search.js";
 import { who } from "./timeline.js";
 
-const PAGE = 50;
-
 /** Fills `panel` with the story of a period; entries arrive when they were read. */
 export async function tell(panel, period, asOf, me, signal) {
-  const entries = h("ol", { class: "entries" });
-  const more = h("div", { class: "more" });
+  const entries = h("div", { class: "told" }, h("p", { class: "loading", role: "status" }, t("loading")));
   fill(panel,
     h("h2", { id: "story-title" }, t("story.of", { who: who(period) })),
     h("p", { class: "story-lead" }, h("span", { class: `tag ${period.kind}` }, t(`kind.${period.kind}`)), " ", t(`means.${period.kind}`),
@@ -22,23 +19,25 @@ export async function tell(panel, period, asOf, me, signal) {
     h("dl", { class: "why" },
       h("dt", null, t("story.began")), h("dd", null, because(period.opened)),
       h("dt", null, t("story.ended")), h("dd", null, period.closed ? because(period.closed) : t("story.lasts"))),
-    h("h3", null, t("story.entries")), entries, more);
-  await page(entries, more, period, null, signal);
+    entries);
+  try {
+    const found = await askAll(`allocations/${period.allocation_id}/entries`, {}, signal);
+    const at = (each) => each.entry < period.opened.entry ? "before" : period.closed && each.entry > period.closed.entry ? "after" : "within";
+    const parts = Object.groupBy(found.items, at);
+    fill(entries, others("before", parts.before), h("h3", null, t("story.within")), list("within", parts.within), others("after", parts.after));
+  } catch (failed) {
+    if (failed.name !== "AbortError") fill(entries, h("p", { class: "said", role: "alert" }, failed.message));
+  }
 }
 
-async function page(entries, more, period, cursor, signal) {
-  fill(more, h("p", { class: "loading", role: "status" }, t("loading")));
-  let found;
-  try {
-    found = await ask(`allocations/${period.allocation_id}/entries`, { limit: PAGE, cursor }, signal);
-  } catch (failed) {
-    if (failed.name !== "AbortError") fill(more, h("p", { class: "said", role: "alert" }, failed.message));
-    return;
-  }
-  entries.append(...found.items.map((each) => entry(each, period)));
-  fill(more, found.next
-    ? h("button", { type: "button", class: "quiet", onclick: () => page(entries, more, period, found.next, signal) }, t("more"))
-    : null);
+function list(name, entries = []) {
+  return h("ol", { class: `entries ${name}` }, entries.map(entry));
+}
+
+/** What came before or after: there for who wants it, and not in the way. */
+function others(name, entries = []) {
+  if (!entries.length) return null;
+  return h("details", { class: "others" }, h("summary", null, h("span", { class: "opens" }, t(`story.${name}`, { n: entries.length }))), list(name, entries));
 }
 
 function facts(period, me) {
@@ -58,12 +57,10 @@ function because(reason) {
     h("span", { class: "faint" }, t("story.entry", { entry: reason.entry })), h("br"), cause(reason.cause)];
 }
 
-function entry(each, period) {
-  const within = each.entry >= period.opened.entry && (!period.closed || each.entry <= period.closed.entry);
-  return h("li", { class: within ? "within" : "" },
+function entry(each) {
+  return h("li", null,
     h("div", { class: "entry-head" },
       h("span", { class: "entry-what" }, tOr(`entry.${each.kind}`, each.kind)),
-      within ? h("span", { class: "unseen" }, t("story.within")) : null,
       h("span", { class: "faint" }, code(each.kind), " · ", t("story.entry", { entry: each.entry }), " · ", h("time", { datetime: each.recorded_at }, moment(each.recorded_at)))),
     Object.keys(each.data).length
       ? h("details", null, h("summary", null, cause(each.cause), " ", h("span", { class: "opens" }, t("story.data"))), h("pre", { tabindex: "0" }, JSON.stringify(each.data, null, 2)))

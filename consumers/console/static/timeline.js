@@ -81,8 +81,8 @@ function axis(from, to) {
   const shift = new Date(from).getTimezoneOffset() * 60_000;
   const ticks = [];
   for (let at = Math.ceil((from - shift) / step) * step + shift; at <= to; at += step) ticks.push(at);
-  return h("div", { class: "axis", "aria-hidden": "true" }, ticks.map((at) => {
-    const made = h("span", { class: "tick" }, h("span", null, tick(at, step)));
+  return h("div", { class: "axis", "aria-hidden": "true" }, ticks.map((at, index) => {
+    const made = h("span", { class: "tick" }, h("span", null, tick(at, step, index === 0)));
     const left = ((at - from) / (to - from)) * 100;
     made.style.left = `${left}%`;
     if (left > 94) made.classList.add("last");

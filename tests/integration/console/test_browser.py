@@ -136,19 +136,19 @@ def test_a_period_opens_its_story_with_causes(console: Console, address: Address
     story = console.find(".story").text
     assert "A returning Pod took it up" in story
     assert "eni-ledger.pod.v1[0]@" in story
-    console.wait_for_text(".entries", "CreateNetworkInterface")
-    told = console.find(".entries").text
-    assert "request" in told
-    assert "entry" in told
-    within = [each.text for each in console.all(".entries li.within")]
-    assert 1 < len(within) < len(console.all(".entries li"))
+    within = console.find(".entries.within").text
+    assert "The PodENI was written" in within
+    assert "entry " in within
+    assert "CreateNetworkInterface" not in within
+    console.find(".others > summary").click()
+    before = console.find(".entries.before").text
+    assert "cloud call CreateNetworkInterface request " in before
     pressed = [
         each.get_attribute("data-kind") for each in console.all('.segment[aria-pressed="true"]')
     ]
     assert pressed == ["reserved"]
-    details = console.find(".entries details summary")
-    details.click()
-    assert json.loads(console.find(".entries details pre").text)
+    console.find(".entries.within details summary").click()
+    assert json.loads(console.find(".entries.within details pre").text)
 
 
 def test_a_table_says_what_the_line_shows(console: Console, address: Addresses) -> None:
