@@ -5,7 +5,7 @@ from alembic import op
 from migrations.sql_files import run
 
 revision = "0008"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:
