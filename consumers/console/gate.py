@@ -1,17 +1,42 @@
 """What every request passes first: who asks; and what every answer carries: headers that keep a browser
 from doing more with it than show it."""
 
-import re
+import time
 from collections.abc import Collection
 
+import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consumers.console.authentication import TOKEN_CHARACTERS_MAX, Authenticator, unknown_token
 from consumers.console.problems import Problem
+from consumers.runtime import metrics
+
+_log = structlog.get_logger(__name__)
+
+REQUESTS = metrics.counter("console_requests", "requests answered", ("part", "status"))
+SECONDS = metrics.histogram("console_seconds", "time to answer, exports to their end", ("part",))
 
 API = "/api/v1"
+#: The parts of the API: what rights are given on.
+PARTS = frozenset(
+    {
+        "allocations",
+        "calls",
+        "dead-letters",
+        "drift",
+        "exports",
+        "openapi.json",
+        "overview",
+        "pods",
+        "reservations",
+        "search",
+        "tenures",
+        "vswitches",
+        "waiting",
+        "whoami",
+    }
+)
 
-_PART = re.compile(rf"{API}/([a-z-]{{1,40}})(?:/|\.|$)")
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -52,29 +77,50 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began, status = time.perf_counter(), 500
 
         async def sealed(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 own = list(message.get("headers", ()))
                 named = {name.lower() for name, _ in own}
-                missing = [each for each in _HEADERS if each[0] not in named]
-                message["headers"] = [*own, *missing]
+                message["headers"] = [*own, *(each for each in _HEADERS if each[0] not in named)]
             await send(message)
 
-        if scope["path"] not in self._public:
-            try:
-                caller = await self._authenticator.admit(_bearer(scope), _part(scope["path"]))
-            except Problem as refused:
-                await refused.response()(scope, receive, sealed)
-                return
-            scope.setdefault("state", {})["caller"] = caller
-        await self._app(scope, receive, sealed)
+        if scope["path"] in self._public:
+            await self._app(scope, receive, sealed)
+            return
+        part = _part(scope["path"])
+        state = scope.setdefault("state", {})
+        try:
+            answer = await self._admitted(scope, part)
+            await answer(scope, receive, sealed)
+        finally:
+            seconds = time.perf_counter() - began
+            REQUESTS.labels(part=part, status=str(status)).inc()
+            SECONDS.labels(part=part).observe(seconds)
+            _log.info(
+                "answered",
+                caller=state.get("caller", ""),
+                path=scope["path"],
+                status=status,
+                seconds=round(seconds, 4),
+            )
+
+    async def _admitted(self, scope: Scope, part: str) -> ASGIApp:
+        """The application, for those who may ask it; a refusal for the others."""
+        try:
+            scope["state"]["caller"] = await self._authenticator.admit(_bearer(scope), part)
+        except Problem as refused:
+            return refused.response()
+        return self._app
 
 
 def _part(path: str) -> str:
-    """The part of the API that a path is in, as rights name it; what is no part is `unknown`."""
-    found = _PART.match(path)
-    return found[1] if found else "unknown"
+    """The part of the API that a path is in, as rights and metrics name it."""
+    word = path.removeprefix(f"{API}/").partition("/")[0] if path.startswith(f"{API}/") else ""
+    return word if word in PARTS else "unknown"
 
 
 def _bearer(scope: Scope) -> str:

@@ -12,6 +12,7 @@ from consumers.console.api import build_console
 from consumers.console.authentication import authenticator, method_of
 from consumers.console.desk import Desk
 from consumers.kube import wire
+from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.serving import serving
 from consumers.runtime.settings import Settings
@@ -28,8 +29,13 @@ SLOWEST_READER_S = 60.0
 
 
 async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
-    """Serve until `stop`. Raises ListenError where the address can't be had, and KubeConfigError
-    where identities are Kubernetes' and no cluster can be reached."""
+    """Serve until `stop`. Raises OperatorError: without a cluster id, where the address can't be had
+    (ListenError), and where identities are Kubernetes' and no cluster can be reached."""
+    if not settings.cluster_id:
+        raise OperatorError(
+            "setting cluster_id is empty: set ENI_LEDGER_CLUSTER_ID to the ACK cluster id; without it "
+            "every answer would be that nothing is managed here"
+        )
     method = method_of(settings.console)
     if method == "tokens" and not settings.console.tokens:
         health.ready("console", False, "no token is set: every request is refused")

@@ -125,7 +125,7 @@ def history_routes(desk: Desk) -> APIRouter:
     ) -> models.Page[models.Entry]:
         """The story of an allocation: every entry, oldest first, each with what led to it."""
         filters = {"allocation": allocation}
-        found = desk.page(pages.ENTRIES, f"entries/{allocation}", filters, cursor, limit)
+        found = desk.page(pages.STORY, f"entries/{allocation}", filters, cursor, limit)
         return models.Page[models.Entry].model_validate(found)
 
     @routes.get("/calls")
@@ -137,7 +137,8 @@ def history_routes(desk: Desk) -> APIRouter:
         begin, end = span(start, to)
         filters = {
             "api": storable("api", api),
-            "outcome": outcome,
+            "outcome": None if outcome == "open" else outcome,
+            "open": True if outcome == "open" else None,
             "allocation": allocation,
             "start": begin,
             "end": end,

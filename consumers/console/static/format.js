@@ -30,6 +30,7 @@ export function tick(value, step, first) {
 
 /** How long something lasted: its two largest units. */
 export function span(milliseconds) {
+  if (milliseconds > 0 && milliseconds < 1000) return unitOf("millisecond", Math.round(milliseconds));
   const units = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
   let rest = Math.max(0, Math.round(milliseconds / 1000));
   const parts = [];
@@ -38,8 +39,11 @@ export function span(milliseconds) {
     if (count || (unit === "second" && !parts.length)) parts.push([unit, count]);
     rest -= count * size;
   }
-  return parts.slice(0, 2).map(([unit, count]) =>
-    new Intl.NumberFormat(locale(), { style: "unit", unit, unitDisplay: "short" }).format(count)).join(" ");
+  return parts.slice(0, 2).map(([unit, count]) => unitOf(unit, count)).join(" ");
+}
+
+function unitOf(unit, count) {
+  return new Intl.NumberFormat(locale(), { style: "unit", unit, unitDisplay: "short" }).format(count);
 }
 
 export function number(value) {

@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from consumers.console.gate import PARTS
 from tests.integration.console.conftest import ASKING, console_app
 
 CHECKS: list[Any] = [
@@ -68,6 +69,8 @@ def test_every_operation_keeps_to_the_document(case: Any) -> None:
 def test_the_document_is_complete(api: TestClient) -> None:
     document = api.get("/api/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
+    parts = {path.split("/")[3] for path in document["paths"]}
+    assert parts | {"openapi.json"} == PARTS  # what rights can be given on
     for path, methods in document["paths"].items():
         assert list(methods) == ["get"], path
         operation = methods["get"]

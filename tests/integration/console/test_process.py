@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from consumers.console import main
 from consumers.kube.wire import KubeConfigError
+from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.settings import ConsoleSettings, KubeSettings, PostgresSettings, Settings
 from deploy.local.parts.ports import LOOPBACK, free_port
@@ -91,6 +92,13 @@ def test_readyz_says_that_the_database_is_away() -> None:
         assert "can't be read" in health.parts()["postgres"].reason
 
     asyncio.run(story())
+
+
+def test_without_a_cluster_id_it_does_not_start(reader_dsn: str) -> None:
+    """It would say of every address that it is not managed here."""
+    chosen = settings(reader_dsn).model_copy(update={"cluster_id": ""})
+    with pytest.raises(OperatorError, match="ENI_LEDGER_CLUSTER_ID"):
+        asyncio.run(main.run(chosen, asyncio.Event(), Health()))
 
 
 def test_kubernetes_identities_without_a_cluster_do_not_start(reader_dsn: str) -> None:
