@@ -14,6 +14,7 @@ from consumers.kube.wire import KubeConfigError
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.settings import ConsoleSettings, KubeSettings, PostgresSettings, Settings
+from deploy.local.kubernetes.launch import Launched, LaunchOptions
 from deploy.local.parts.ports import LOOPBACK, free_port
 from tests.integration.console.conftest import ASKING, TOKEN
 from tests.simulation.world import CLUSTER
@@ -105,3 +106,40 @@ def test_kubernetes_identities_without_a_cluster_do_not_start(reader_dsn: str) -
     chosen = settings(reader_dsn, authentication="kubernetes")
     with pytest.raises(KubeConfigError, match="ENI_LEDGER_KUBE__KUBECONFIG"):
         asyncio.run(main.run(chosen, asyncio.Event(), Health()))
+
+
+def test_in_a_cluster_its_tokens_are_asked_about(
+    reader_dsn: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Over TLS, with the credentials of a kubeconfig, as in a cluster."""
+    options = LaunchOptions(tokens={"ann": "a-token-of-the-cluster"})
+    server = Launched(tmp_path_factory.mktemp("kubernetes"), options)
+    server.start()
+    chosen = settings(reader_dsn, authentication="kubernetes", tokens={})
+    chosen = chosen.model_copy(update={"kube": KubeSettings(kubeconfig=server.kubeconfig)})
+
+    async def story() -> None:
+        health = Health()
+        async with running(chosen, health) as client:
+            await until(lambda: health.is_ready, "ready")
+
+            async def asked(token: str) -> httpx2.Response:
+                headers = {"Authorization": f"Bearer {token}"}
+                return await client.get("/api/v1/whoami", headers=headers)
+
+            told = (await asked("a-token-of-the-cluster")).json()
+            assert (told["name"], told["authentication"]) == ("ann", "kubernetes")
+            assert (await asked("a-token-of-nobody")).status_code == 401
+            missing = await client.get(
+                "/api/v1/pods/a/b/explain",
+                headers={"Authorization": "Bearer a-token-of-the-cluster"},
+            )
+            assert missing.status_code == 404  # the cluster was asked
+            server.stop()
+            assert (await asked("a-token-of-nobody")).status_code == 503
+            assert (await asked("a-token-of-the-cluster")).status_code == 200  # still remembered
+
+    try:
+        asyncio.run(story())
+    finally:
+        server.stop()
