@@ -51,7 +51,7 @@ export default {
   "fleet.vswitch": "{used} used, {reserved} reserved, about {free} free of {size}",
   "fleet.usedN": "{n} used", "fleet.reservedN": "{n} reserved", "fleet.freeN": "≈ {n} free", "fleet.lookedAt": "looked at {time}",
   "fleet.reservations": "Reservations", "fleet.firstToExpire": "The first to expire first.", "fleet.noReservations": "Nothing is kept.", "fleet.noVSwitches": "No vSwitch was looked at yet.",
-  "fleet.brake.all": "Everything stands still", "fleet.brake.destructive": "Nothing is taken away", "fleet.brakeBy": "{by}, {at}: {reason}", "fleet.brakeNext": "Look at the cause, then: eni-ledger resume {scope}",
+  "fleet.brake.all": "Everything stands still: nothing is done, all is recorded", "fleet.brake.destructive": "Nothing is detached, deleted or released", "fleet.brakeBy": "{by}, {at}: {reason}", "fleet.brakeNext": "Look at the cause, then: eni-ledger resume {scope}",
   "fleet.swept": "cloud, PodENIs and ledger compared {time}", "fleet.needs": "{n} to look at", "fleet.expires": "in {span}", "fleet.never": "by command only", "fleet.overdue": "due",
   "attention.title": "Attention", "attention.lead": "What a person should look at. Nothing here is acted on by itself.", "attention.calm": "All is well. Nothing waits for a person.",
   "attention.drift": "Quarantine: cloud and ledger disagree", "attention.driftNext": "Look at it in the cloud; what may stay as it is: eni-ledger verify --accept", "attention.noDrift": "Cloud and ledger agree.",

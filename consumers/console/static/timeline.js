@@ -77,7 +77,7 @@ function walk(event, buttons) {
 }
 
 function axis(from, to) {
-  const step = STEPS.find((each) => (to - from) / each <= 6) ?? STEPS.at(-1);
+  const step = STEPS.find((each) => (to - from) / each <= (innerWidth < 560 ? 3 : 6)) ?? STEPS.at(-1);
   const shift = new Date(from).getTimezoneOffset() * 60_000;
   const ticks = [];
   for (let at = Math.ceil((from - shift) / step) * step + shift; at <= to; at += step) ticks.push(at);

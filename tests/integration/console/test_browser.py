@@ -202,7 +202,7 @@ def test_what_is_not_managed_is_not_called_free(console: Console) -> None:
 def test_the_fleet_counts_and_warns(console: Console) -> None:
     tiles = {each.text.splitlines()[1]: each.text.splitlines()[0] for each in console.all(".tile")}
     assert tiles == {"Bound": "2", "Reserved": "1", "Preparing": "0", "Waiting": "1", "Parked": "0"}
-    assert "Nothing is taken away" in console.find(".notice.warning").text
+    assert "Nothing is detached" in console.find(".notice.warning").text
     assert "vsw-bpxxxx" in console.find(".vswitches").text
     assert "example/web-1" in console.find("section[aria-labelledby=kept] table").text
     console.find(".needs").click()
