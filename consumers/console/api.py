@@ -20,7 +20,12 @@ from consumers.console.problems import (
     documented,
     handle_problems,
 )
-from consumers.console.routes import asking_routes, fleet_routes, history_routes
+from consumers.console.routes import (
+    allocation_routes,
+    asking_routes,
+    fleet_routes,
+    tenure_routes,
+)
 from consumers.console.webpage import page_routes, read_page_files
 
 _DESCRIPTION = """
@@ -45,7 +50,8 @@ def build_console(desk: Desk, authenticator: Authenticator) -> ASGIApp:
     bearer = Security(HTTPBearer(auto_error=False, description=f"see `{API}/whoami`"))
     known = KnownParameters()
     routes = APIRouter(prefix=API, dependencies=[bearer, Depends(known)], responses=documented())
-    routes.include_router(history_routes(desk))
+    routes.include_router(tenure_routes(desk))
+    routes.include_router(allocation_routes(desk))
     routes.include_router(fleet_routes(desk))
     routes.include_router(asking_routes(desk, authenticator.method))
     routes.include_router(export_routes(desk))

@@ -53,8 +53,8 @@ Value = Annotated[
 ]
 
 
-def history_routes(desk: Desk) -> APIRouter:
-    """Who held what, and the entries behind it."""
+def tenure_routes(desk: Desk) -> APIRouter:
+    """Who held what, and when."""
     routes = APIRouter(tags=["history"])
 
     @routes.get("/tenures/{key}")
@@ -91,6 +91,13 @@ def history_routes(desk: Desk) -> APIRouter:
                 "next": following,
             }
         )
+
+    return routes
+
+
+def allocation_routes(desk: Desk) -> APIRouter:
+    """Each Pod interface's address: how it stands, its story, and the cloud calls made for it."""
+    routes = APIRouter(tags=["history"])
 
     @routes.get("/allocations")
     def read_allocations(

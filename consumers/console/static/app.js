@@ -12,7 +12,12 @@ import { loginPage } from "./login.js";
 import { searchPage } from "./search.js";
 
 const page = document.getElementById("page");
-const PLACES = [["fleet", "#/", "fleet"], ["interfaces", "#/interfaces", "interfaces"], ["attention", "#/attention", "attention"], ["explain", "#/explain", "explain"]];
+const PLACES = [
+  ["fleet", "#/", "fleet"],
+  ["interfaces", "#/interfaces", "interfaces"],
+  ["attention", "#/attention", "attention"],
+  ["explain", "#/explain", "explain"],
+];
 
 let me = null;
 let arrived = false;
@@ -34,7 +39,12 @@ function decoded(part) {
 }
 
 const PAGES = {
-  fleet: fleetPage, interfaces: interfacesPage, attention: attentionPage, explain: explainPage, t: historyPage, search: searchPage,
+  fleet: fleetPage,
+  interfaces: interfacesPage,
+  attention: attentionPage,
+  explain: explainPage,
+  t: historyPage,
+  search: searchPage,
 };
 
 async function show() {
@@ -74,9 +84,13 @@ function trouble(failed, main) {
     login(t(known ? "login.again" : "login.wrong"));
     return;
   }
-  const told = h("section", { class: "problem", role: "alert" },
-    h("h1", null, t("problem")), h("p", null, failed.message),
-    h("button", { type: "button", class: "quiet", onclick: show }, t("retry")));
+  const told = h(
+    "section",
+    { class: "problem", role: "alert" },
+    h("h1", null, t("problem")),
+    h("p", null, failed.message),
+    h("button", { type: "button", class: "quiet", onclick: show }, t("retry")),
+  );
   if (main) fill(main, told);
   else fill(page, h("main", { class: "content" }, told));
   if (!(failed instanceof Problem)) throw failed;
@@ -92,32 +106,91 @@ function login(said) {
 function frame(here) {
   const main = h("main", { class: "content", id: "content", tabindex: "-1" });
   const q = h("input", {
-    type: "search", id: "q", name: "q", placeholder: t("search.label"), "aria-label": t("search.label"),
-    autocomplete: "off", spellcheck: "false", autocapitalize: "none", enterkeyhint: "search",
+    type: "search",
+    id: "q",
+    name: "q",
+    placeholder: t("search.label"),
+    "aria-label": t("search.label"),
+    autocomplete: "off",
+    spellcheck: "false",
+    autocapitalize: "none",
+    enterkeyhint: "search",
   });
   if (here.name === "t") q.value = here.parts.slice(1).join("/");
   if (here.name === "search") q.value = here.query.get("q") ?? "";
-  fill(page,
-    h("a", { class: "skip", href: "#content", onclick: (event) => { event.preventDefault(); main.focus(); } }, t("nav.skip")),
-    h("header", { class: "top" },
-      h("a", { class: "brand", href: "#/" }, h("img", { src: "static/mark.svg", alt: "", width: "26", height: "26" }), "eni-ledger"),
-      h("nav", { "aria-label": t("nav.main") }, h("ul", null, PLACES.map(([name, href, words]) =>
-        h("li", null, h("a", { href, "aria-current": here.name === name ? "page" : null }, t(`nav.${words}`)))))),
-      h("form", { class: "find", role: "search", onsubmit: search }, q,
-        h("button", { type: "submit", class: "unseen" }, t("search.go"))),
-      h("div", { class: "session" }, languageButton(),
-        h("button", { type: "button", class: "quiet", onclick: leave }, t("nav.out")))),
+  fill(
+    page,
+    h(
+      "a",
+      {
+        class: "skip",
+        href: "#content",
+        onclick: (event) => {
+          event.preventDefault();
+          main.focus();
+        },
+      },
+      t("nav.skip"),
+    ),
+    h(
+      "header",
+      { class: "top" },
+      h(
+        "a",
+        { class: "brand", href: "#/" },
+        h("img", { src: "static/mark.svg", alt: "", width: "26", height: "26" }),
+        "eni-ledger",
+      ),
+      h(
+        "nav",
+        { "aria-label": t("nav.main") },
+        h(
+          "ul",
+          null,
+          PLACES.map(([name, href, words]) =>
+            h(
+              "li",
+              null,
+              h("a", { href, "aria-current": here.name === name ? "page" : null }, t(`nav.${words}`)),
+            ),
+          ),
+        ),
+      ),
+      h(
+        "form",
+        { class: "find", role: "search", onsubmit: search },
+        q,
+        h("button", { type: "submit", class: "unseen" }, t("search.go")),
+      ),
+      h(
+        "div",
+        { class: "session" },
+        languageButton(),
+        h("button", { type: "button", class: "quiet", onclick: leave }, t("nav.out")),
+      ),
+    ),
     main,
-    h("footer", null, t("nav.whoami", { name: me.name, cluster: me.cluster }), " · eni-ledger ", me.version));
+    h("footer", null, t("nav.whoami", { name: me.name, cluster: me.cluster }), " · eni-ledger ", me.version),
+  );
   return main;
 }
 
 function languageButton() {
   const other = language() === "zh" ? "en" : "zh";
-  return h("button", {
-    type: "button", class: "quiet language", lang: other === "zh" ? "zh-CN" : "en", title: t("nav.languageLabel"),
-    onclick: () => { setLanguage(other); show(); },
-  }, t("nav.language"));
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "quiet language",
+      lang: other === "zh" ? "zh-CN" : "en",
+      title: t("nav.languageLabel"),
+      onclick: () => {
+        setLanguage(other);
+        show();
+      },
+    },
+    t("nav.language"),
+  );
 }
 
 function search(event) {

@@ -32,11 +32,25 @@ export function fill(parent, ...children) {
 export function table(caption, heads, rows, { empty } = {}) {
   if (!rows.length && empty) return h("p", { class: "empty" }, empty);
   // A group and not a region: its section is the landmark already.
-  return h("div", { class: "scroll", role: "group", "aria-label": caption, tabindex: "0" },
-    h("table", null,
+  return h(
+    "div",
+    { class: "scroll", role: "group", "aria-label": caption, tabindex: "0" },
+    h(
+      "table",
+      null,
       h("caption", { class: "unseen" }, caption),
-      h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col" }, head)))),
-      h("tbody", null, rows)));
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          heads.map((head) => h("th", { scope: "col" }, head)),
+        ),
+      ),
+      h("tbody", null, rows),
+    ),
+  );
 }
 
 export function code(text) {

@@ -12,7 +12,9 @@ function at(value, options) {
  * different day to different readers. */
 export function moment(value, otherwise = t("now")) {
   if (!value) return otherwise;
-  return new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" }).format(new Date(value));
+  return new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" }).format(
+    new Date(value),
+  );
 }
 
 export function clock(value) {
@@ -23,7 +25,8 @@ export function clock(value) {
 export function tick(value, step, first) {
   const day = at(value, { month: "short", day: "numeric" });
   if (step >= 86_400_000) return day;
-  const time = step >= 60_000 ? at(value, { hour: "2-digit", minute: "2-digit", hour12: false }) : clock(value);
+  const time =
+    step >= 60_000 ? at(value, { hour: "2-digit", minute: "2-digit", hour12: false }) : clock(value);
   const midnight = new Date(value).getHours() === 0 && new Date(value).getMinutes() === 0;
   return first || midnight ? `${day}, ${time}` : time;
 }
@@ -31,7 +34,12 @@ export function tick(value, step, first) {
 /** How long something lasted: its two largest units. */
 export function span(milliseconds) {
   if (milliseconds > 0 && milliseconds < 1000) return unitOf("millisecond", Math.round(milliseconds));
-  const units = [["day", 86_400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const units = [
+    ["day", 86_400],
+    ["hour", 3600],
+    ["minute", 60],
+    ["second", 1],
+  ];
   let rest = Math.max(0, Math.round(milliseconds / 1000));
   const parts = [];
   for (const [unit, size] of units) {
@@ -39,7 +47,10 @@ export function span(milliseconds) {
     if (count || (unit === "second" && !parts.length)) parts.push([unit, count]);
     rest -= count * size;
   }
-  return parts.slice(0, 2).map(([unit, count]) => unitOf(unit, count)).join(" ");
+  return parts
+    .slice(0, 2)
+    .map(([unit, count]) => unitOf(unit, count))
+    .join(" ");
 }
 
 function unitOf(unit, count) {

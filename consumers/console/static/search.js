@@ -20,9 +20,25 @@ export async function searchPage({ query, me, signal }) {
     return { title, body: h("p", { class: "loading" }, t("loading")) };
   }
   const body = found.length
-    ? [h("h1", null, t("search.several", { q })),
-      h("ul", { class: "choices" }, found.map((each) => h("li", null,
-        h("a", { href: linkTo(each.key, each.value, me) }, h("span", { class: "tag" }, t(`key.${each.key}`)), h("span", { class: "mono" }, each.value)))))]
+    ? [
+        h("h1", null, t("search.several", { q })),
+        h(
+          "ul",
+          { class: "choices" },
+          found.map((each) =>
+            h(
+              "li",
+              null,
+              h(
+                "a",
+                { href: linkTo(each.key, each.value, me) },
+                h("span", { class: "tag" }, t(`key.${each.key}`)),
+                h("span", { class: "mono" }, each.value),
+              ),
+            ),
+          ),
+        ),
+      ]
     : [h("h1", null, t("search.none", { q })), h("p", { class: "lead" }, t("search.try"))];
   return { title, body };
 }

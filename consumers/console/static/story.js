@@ -11,20 +11,45 @@ import { who } from "./timeline.js";
 /** Fills `panel` with the story of a period; entries arrive when they were read. */
 export async function tell(panel, period, asOf, me, signal) {
   const entries = h("div", { class: "told" }, h("p", { class: "loading", role: "status" }, t("loading")));
-  fill(panel,
+  fill(
+    panel,
     h("h2", { id: "story-title" }, t("story.of", { who: who(period) })),
-    h("p", { class: "story-lead" }, h("span", { class: `tag ${period.kind}` }, t(`kind.${period.kind}`)), " ", t(`means.${period.kind}`),
-      " · ", span(Date.parse(period.until ?? asOf) - Date.parse(period.since))),
+    h(
+      "p",
+      { class: "story-lead" },
+      h("span", { class: `tag ${period.kind}` }, t(`kind.${period.kind}`)),
+      " ",
+      t(`means.${period.kind}`),
+      " · ",
+      span(Date.parse(period.until ?? asOf) - Date.parse(period.since)),
+    ),
     facts(period, me),
-    h("dl", { class: "why" },
-      h("dt", null, t("story.began")), h("dd", null, because(period.opened)),
-      h("dt", null, t("story.ended")), h("dd", null, period.closed ? because(period.closed) : t("story.lasts"))),
-    entries);
+    h(
+      "dl",
+      { class: "why" },
+      h("dt", null, t("story.began")),
+      h("dd", null, because(period.opened)),
+      h("dt", null, t("story.ended")),
+      h("dd", null, period.closed ? because(period.closed) : t("story.lasts")),
+    ),
+    entries,
+  );
   try {
     const found = await askAll(`allocations/${period.allocation_id}/entries`, {}, signal);
-    const at = (each) => each.entry < period.opened.entry ? "before" : period.closed && each.entry > period.closed.entry ? "after" : "within";
+    const at = (each) =>
+      each.entry < period.opened.entry
+        ? "before"
+        : period.closed && each.entry > period.closed.entry
+          ? "after"
+          : "within";
     const parts = Object.groupBy(found.items, at);
-    fill(entries, others("before", parts.before), h("h3", null, t("story.within")), list("within", parts.within), others("after", parts.after));
+    fill(
+      entries,
+      others("before", parts.before),
+      h("h3", null, t("story.within")),
+      list("within", parts.within),
+      others("after", parts.after),
+    );
   } catch (failed) {
     if (failed.name !== "AbortError") fill(entries, h("p", { class: "said", role: "alert" }, failed.message));
   }
@@ -37,32 +62,71 @@ function list(name, entries = []) {
 /** What came before or after: there for who wants it, and not in the way. */
 function others(name, entries = []) {
   if (!entries.length) return null;
-  return h("details", { class: "others" }, h("summary", null, h("span", { class: "opens" }, t(`story.${name}`, { n: entries.length }))), list(name, entries));
+  return h(
+    "details",
+    { class: "others" },
+    h("summary", null, h("span", { class: "opens" }, t(`story.${name}`, { n: entries.length }))),
+    list(name, entries),
+  );
 }
 
 function facts(period, me) {
   const link = (key, value) => h("a", { href: linkTo(key, value, me) }, code(value));
   const rows = [
-    [t("col.since"), moment(period.since)], [t("col.until"), moment(period.until)],
+    [t("col.since"), moment(period.since)],
+    [t("col.until"), moment(period.until)],
     [t("key.ip"), [period.ipv4, period.ipv6].filter(Boolean).map((ip) => [link("ip", ip), " "])],
-    [t("key.pod"), [link("pod", who(period)), " ", period.interface]], [t("story.uid"), code(period.pod_uid)],
-    [t("col.node"), link("node", period.node)], [t("key.eni"), link("eni", period.eni)], [t("story.mac"), link("mac", period.mac)],
-    [t("story.vlan"), period.vlan ?? "–"], [t("col.vswitch"), code(period.vswitch)], [t("story.vpc"), code(period.vpc)],
+    [t("key.pod"), [link("pod", who(period)), " ", period.interface]],
+    [t("story.uid"), code(period.pod_uid)],
+    [t("col.node"), link("node", period.node)],
+    [t("key.eni"), link("eni", period.eni)],
+    [t("story.mac"), link("mac", period.mac)],
+    [t("story.vlan"), period.vlan ?? "–"],
+    [t("col.vswitch"), code(period.vswitch)],
+    [t("story.vpc"), code(period.vpc)],
   ];
-  return h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    rows.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
+  );
 }
 
 function because(reason) {
-  return [h("span", { class: "entry-what" }, tOr(`entry.${reason.kind}`, reason.kind)), " ",
-    h("span", { class: "faint" }, t("story.entry", { entry: reason.entry })), h("br"), cause(reason.cause)];
+  return [
+    h("span", { class: "entry-what" }, tOr(`entry.${reason.kind}`, reason.kind)),
+    " ",
+    h("span", { class: "faint" }, t("story.entry", { entry: reason.entry })),
+    h("br"),
+    cause(reason.cause),
+  ];
 }
 
 function entry(each) {
-  return h("li", null,
-    h("div", { class: "entry-head" },
+  return h(
+    "li",
+    null,
+    h(
+      "div",
+      { class: "entry-head" },
       h("span", { class: "entry-what" }, tOr(`entry.${each.kind}`, each.kind)),
-      h("span", { class: "faint" }, code(each.kind), " · ", t("story.entry", { entry: each.entry }), " · ", h("time", { datetime: each.recorded_at }, moment(each.recorded_at)))),
+      h(
+        "span",
+        { class: "faint" },
+        code(each.kind),
+        " · ",
+        t("story.entry", { entry: each.entry }),
+        " · ",
+        h("time", { datetime: each.recorded_at }, moment(each.recorded_at)),
+      ),
+    ),
     Object.keys(each.data).length
-      ? h("details", null, h("summary", null, cause(each.cause), " ", h("span", { class: "opens" }, t("story.data"))), h("pre", { tabindex: "0" }, JSON.stringify(each.data, null, 2)))
-      : cause(each.cause));
+      ? h(
+          "details",
+          null,
+          h("summary", null, cause(each.cause), " ", h("span", { class: "opens" }, t("story.data"))),
+          h("pre", { tabindex: "0" }, JSON.stringify(each.data, null, 2)),
+        )
+      : cause(each.cause),
+  );
 }
