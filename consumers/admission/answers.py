@@ -5,7 +5,6 @@ import structlog
 from consumers.admission.memory import Memory
 from consumers.admission.reviews import Review
 from consumers.kube.names import GROUP, KIND_PODNETWORKING
-from consumers.runtime.settings import PolicySettings, WebhookSettings
 from ledger.rules.admission_decision import UNAVAILABLE, Decision, allow
 from ledger.rules.admission_podnetworkings import mutate_podnetworking, validate_podnetworking
 from ledger.rules.admission_pods import (
@@ -28,17 +27,6 @@ NOT_CARE = allow("not care")
 
 class NotReadyError(Exception):
     """There is no answer yet. The API server then follows the webhook's failurePolicy."""
-
-
-def pod_policy(policy: PolicySettings, webhook: WebhookSettings) -> PodPolicy:
-    """The settings as the rules want them."""
-    return PodPolicy(
-        enable_trunk=policy.enable_trunk,
-        inject_resource=policy.enable_webhook_inject_resource,
-        custom_kinds=policy.custom_stateful_workload_kinds,
-        every_pod=policy.ipam_type == "crd",
-        excluded_namespaces=frozenset(webhook.excluded_namespaces),
-    )
 
 
 class Answers:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx2
 import structlog
 
-from consumers.admission.answers import Answers, pod_policy
+from consumers.admission.answers import Answers
 from consumers.admission.apiserver import ApiServer
 from consumers.admission.app import application
 from consumers.admission.certificates import CertificateError
@@ -31,6 +31,7 @@ from consumers.kube.resources import (
     Resource,
 )
 from consumers.runtime import metrics
+from consumers.runtime.policy import pod_policy
 from consumers.runtime.serving import serving
 from consumers.runtime.settings import KubeSettings, Settings, WebhookSettings
 

@@ -2,9 +2,8 @@
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
@@ -13,28 +12,14 @@ from rich.table import Table
 
 from consumers.cli.errors import CommandError
 from consumers.kube import wire
-from consumers.kube.names import ENI_CONFIG, SYSTEM_NAMESPACE
-from consumers.kube.port import KubeError, KubeObject, NotFound
-from consumers.kube.resources import (
-    ENI_CONFIG_MAP,
-    NAMESPACES,
-    PODENIS,
-    PODNETWORKINGS,
-    PODS,
-    Resource,
-)
+from consumers.kube.explaining import explain_live_pod
+from consumers.kube.port import KubeError, KubeObject
+from consumers.runtime.errors import OperatorError
+from consumers.runtime.policy import pod_policy
 from consumers.runtime.settings import load_settings
-from ledger.rules.admission_explanation import Explanation, explain_pod
-from ledger.rules.admission_pods import ClusterView, PodPolicy
+from ledger.rules.admission_explanation import Explanation, as_document
 from ledger.rules.changes import CHANGES
-from ledger.rules.eni_config import EniConfig, EniConfigError
-from ledger.rules.objects import ObjectError, mapping_at, text_map_at
-from ledger.rules.podnetworkings import PodNetworking
-
-if TYPE_CHECKING:
-    import httpx2
-
-    from consumers.runtime.settings import Settings
+from ledger.rules.objects import ObjectError, mapping_at
 
 EXIT_REFUSED = 1
 
@@ -76,9 +61,9 @@ def pod(
     try:
         with wire.connect(settings.kube) as client:
             manifest = None if file is None else pod_of(_manifest(file), namespace, pod_name)
-            obj, view = _look(client, namespace, pod_name, manifest)
-        explanation = explain_pod(obj, namespace, view, _policy(settings))
-    except (KubeError, wire.KubeConfigError, ObjectError) as failure:
+            policy = pod_policy(settings.policy, settings.webhook)
+            explanation = explain_live_pod(client, namespace, pod_name, policy, manifest)
+    except (KubeError, OperatorError, ObjectError) as failure:
         raise CommandError(f"explain pod {name}: {failure}") from failure
     if as_json:
         typer.echo(json.dumps(as_document(explanation), indent=2))
@@ -106,30 +91,6 @@ def pod_of(manifest: KubeObject, namespace: str, name: str) -> KubeObject:
         owners = [{"kind": owner_kind, "name": owner, "uid": ""}]
     metadata = {**mapping_at(template, "metadata"), "namespace": namespace, "name": name}
     return {**template, "metadata": {**metadata, "ownerReferences": owners}}
-
-
-def as_document(explanation: Explanation) -> dict[str, Any]:
-    """The answer as JSON; keys are stable."""
-    report = explanation.report
-    return {
-        "pod": f"{explanation.pod.namespace}/{explanation.pod.name}",
-        "verdict": explanation.verdict,
-        "refused": explanation.refused,
-        "admitted": explanation.admitted,
-        "stateful": explanation.stateful,
-        "chosen": report.chosen.name if report.chosen else None,
-        "considered": [
-            {"podNetworking": each.name, "outcome": each.outcome, "reason": each.reason}
-            for each in report.considered
-        ],
-        "networks": [network.to_object() for network in explanation.networks],
-        "resource": explanation.resource or None,
-        "zones": list(explanation.zones),
-        "previousZones": list(explanation.previous_zones),
-        "limits": list(explanation.limits),
-        "warnings": list(explanation.warnings),
-        "changes": [asdict(change) for change in CHANGES],
-    }
 
 
 def show(explanation: Explanation, console: Console) -> None:
@@ -166,67 +127,6 @@ def show(explanation: Explanation, console: Console) -> None:
             console.print(told, markup=False, soft_wrap=True)
 
 
-def _look(
-    client: "httpx2.Client", namespace: str, name: str, manifest: KubeObject | None
-) -> tuple[KubeObject, ClusterView]:
-    obj = manifest or _get(client, PODS, name, namespace)
-    if obj is None:
-        raise CommandError(
-            f"Pod {namespace}/{name} does not exist: check the name, or explain its manifest "
-            f"with --file"
-        )
-    found = _get(client, NAMESPACES, namespace)
-    if found is None and manifest is None:
-        raise CommandError(f"namespace {namespace} does not exist")
-    return obj, ClusterView(
-        podnetworkings=[PodNetworking.from_object(each) for each in _list(client, PODNETWORKINGS)],
-        namespace_labels=text_map_at(found or {}, "metadata", "labels"),
-        podeni=_get(client, PODENIS, name, namespace),
-        eni_config=_eni_config(client),
-    )
-
-
-def _eni_config(client: "httpx2.Client") -> EniConfig | EniConfigError | None:
-    found = _get(client, ENI_CONFIG_MAP, ENI_CONFIG, SYSTEM_NAMESPACE)
-    if found is None:
-        return None
-    try:
-        return EniConfig.from_object(found)
-    except EniConfigError as wrong:
-        return wrong
-
-
-def _get(
-    client: "httpx2.Client", resource: Resource, name: str, namespace: str = ""
-) -> KubeObject | None:
-    target = f"{resource.rbac} {namespace}/{name}" if namespace else f"{resource.rbac} {name}"
-    try:
-        return _call(client, "get", target, resource.path(namespace, name))
-    except NotFound:
-        return None
-
-
-def _list(client: "httpx2.Client", resource: Resource) -> list[KubeObject]:
-    try:
-        return list(_call(client, "list", resource.rbac, resource.path()).get("items") or [])
-    except NotFound as missing:
-        raise CommandError(
-            f"{resource.rbac} are not installed in this cluster: apply deploy/crds first"
-        ) from missing
-
-
-def _call(client: "httpx2.Client", verb: str, target: str, path: str) -> KubeObject:
-    import httpx2
-
-    try:
-        response = client.get(path)
-    except httpx2.HTTPError as failure:
-        raise wire.unreachable(verb, target, failure) from failure
-    if not response.is_success:
-        raise wire.refused_response(verb, target, response)
-    return wire.decode_object(verb, target, response.content)
-
-
 def _manifest(file: Path) -> KubeObject:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
@@ -236,10 +136,3 @@ def _manifest(file: Path) -> KubeObject:
     if not isinstance(document, dict):
         raise CommandError(f"--file {file}: one YAML document of a Pod or a workload is needed")
     return document
-
-
-def _policy(settings: "Settings") -> PodPolicy:
-    """As the webhook process reads the same settings."""
-    from consumers.admission.answers import pod_policy
-
-    return pod_policy(settings.policy, settings.webhook)

@@ -107,7 +107,8 @@ def _how_to_use(facts: "StackFacts") -> str:
         f"  PostgreSQL      {facts.postgres}\n"
         f"  Kafka           {facts.kafka}\n"
         f"  cloud           {facts.cloud_control}/enis\n"
-        f"  console         {facts.console} (token: {facts.console_token})\n"
+        f"  console         {facts.console}\n"
+        f"                  sign in with the token {facts.console_token}\n"
         f"  logs            {facts.logs}\n"
         f"  stop it         eni-ledger local down"
     )

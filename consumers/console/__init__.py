@@ -1,1 +1,1 @@
-"""The audit API over HTTP: the same questions as the command line, read-only, with authentication."""
+"""The audit API over HTTP and the web console: the same questions as the command line, read-only."""

@@ -1,106 +1,109 @@
-"""The routes of the audit API. Read-only; every one needs a bearer token."""
+"""The whole application: the routes, behind the gate, with one way to say that something is wrong."""
 
-import dataclasses
-import secrets
-from collections.abc import Callable
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import JSONResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy.exc import DataError, OperationalError
+from fastapi import APIRouter, Depends, FastAPI, Request, Security
+from fastapi.openapi.utils import get_openapi
+from fastapi.security import HTTPBearer
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
 
-from consumers.runtime.settings import Settings
-from ledger.audit.questions import Key, pods_reporting, reservations, story, tenures
-from ledger.store.database import Database
+from consumers.console.authentication import Authenticator
+from consumers.console.desk import Desk
+from consumers.console.exports import export_routes
+from consumers.console.gate import API, Gate
+from consumers.console.problems import (
+    Problem,
+    ProblemBody,
+    WrongParameter,
+    documented,
+    handle_problems,
+)
+from consumers.console.routes import (
+    allocation_routes,
+    asking_routes,
+    fleet_routes,
+    tenure_routes,
+)
+from consumers.console.webpage import page_routes, read_page_files
 
-API = "/api/v1"
-_bearer = HTTPBearer(auto_error=False)
-
-
-class BadQuestion(Exception):  # noqa: N818 - names what was asked
-    """A parameter that can't be understood: says which, and what to give."""
-
-
-def build_api(settings: Settings, database: Database) -> FastAPI:
-    """The application. Answers are of `settings.cluster_id` only: no answer mixes clusters."""
-    api = FastAPI(title="eni-ledger audit API", version="1", docs_url=f"{API}/docs",
-                  openapi_url=f"{API}/openapi.json", redoc_url=None)  # fmt: skip
-    authenticated = Depends(_authentication(settings))
-
-    @api.get(f"{API}/tenures/{{key}}", dependencies=[authenticated])
-    def read_tenures(
-        key: Literal["ip", "eni", "mac", "pod"],
-        value: Annotated[str, Query(max_length=512)],
-        at: datetime | None = None,
-    ) -> dict[str, Any]:
-        """Who held it, from when to when, and why; with `at`, at that moment only."""
-        return _tenures(settings, database, key, value, at)
-
-    @api.get(f"{API}/reservations", dependencies=[authenticated])
-    def read_reservations() -> list[dict[str, Any]]:
-        """Addresses kept for Pods that are away, the first to expire first."""
-        with database.transaction() as connection:
-            found = reservations(connection, settings.cluster_id)
-        return [dataclasses.asdict(each) for each in found]
-
-    @api.exception_handler(BadQuestion)
-    async def bad_question(_request: Request, asked: BadQuestion) -> JSONResponse:
-        return _problem(400, "the question can't be answered as it stands", str(asked))
-
-    @api.exception_handler(DataError)
-    async def bad_value(_request: Request, _refused: DataError) -> JSONResponse:
-        return _problem(
-            400, "the value can't be read", "give an IP address, an id or namespace/name"
-        )
-
-    @api.exception_handler(OperationalError)
-    async def unavailable(_request: Request, _failed: OperationalError) -> JSONResponse:
-        return _problem(503, "PostgreSQL is unavailable", "try again; the ledger is not lost")
-
-    return api
+_DESCRIPTION = """
+What an eni-ledger knows of one cluster. Read-only. Lists come in pages: give `next` as `cursor`. Every
+error is a problem (RFC 9457) that says what to do.
+"""
 
 
-def _tenures(
-    settings: Settings, database: Database, key: Key, value: str, at: datetime | None
-) -> dict[str, Any]:
-    if at is not None and at.tzinfo is None:
-        raise BadQuestion("at needs a time zone, for example 2026-01-31T14:03:00Z")
-    if "\x00" in value:
-        raise BadQuestion("value contains a NUL character")
-    cluster = settings.cluster_id
-    with database.transaction() as connection:
-        found = tenures(connection, cluster, key, value, at)
-        ids = list(dict.fromkeys(each.allocation_id for each in found))
-        entries = story(connection, cluster, ids)
-        reporting = pods_reporting(connection, cluster, value) if key == "ip" and not found else []
-    return {
-        "cluster": cluster,
-        "managed": bool(found),
-        "tenures": [dataclasses.asdict(each) for each in found],
-        "story": [dataclasses.asdict(each) for each in entries],
-        "reported_by": reporting,
-    }
+def build_console(desk: Desk, authenticator: Authenticator) -> ASGIApp:
+    """The ASGI application: the API under /api/v1 and the web console at /."""
+    api = FastAPI(
+        title="eni-ledger audit API",
+        version="1",
+        description=_DESCRIPTION.strip(),
+        openapi_url=None,  # served below, behind the gate like everything else
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    handle_problems(api)
+    # The gate asks for the token. This only says so in the document.
+    bearer = Security(HTTPBearer(auto_error=False, description=f"see `{API}/whoami`"))
+    known = KnownParameters()
+    routes = APIRouter(prefix=API, dependencies=[bearer, Depends(known)], responses=documented())
+    routes.include_router(tenure_routes(desk))
+    routes.include_router(allocation_routes(desk))
+    routes.include_router(fleet_routes(desk))
+    routes.include_router(asking_routes(desk, authenticator.method))
+    routes.include_router(export_routes(desk))
+    api.include_router(routes)
+    document = openapi_document(api)
+    known.learn(document)
+    api.add_api_route(
+        f"{API}/openapi.json", lambda: JSONResponse(document), include_in_schema=False
+    )
+    page = read_page_files()
+    api.router.routes.extend(page_routes(page))
+    return Gate(api, authenticator, public=page)
 
 
-def _authentication(settings: Settings) -> Callable[..., str]:
-    """A dependency that names the caller, or refuses."""
-    known = {name: token.get_secret_value() for name, token in settings.console.tokens.items()}
+class KnownParameters:
+    """A dependency that refuses a parameter that its route has not, or that comes twice: a filter that
+    is misspelt and left out would be answered with what nobody asked for."""
 
-    def authenticate(
-        given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    ) -> str:
-        for name, token in known.items():
-            if given is not None and secrets.compare_digest(
-                given.credentials.encode(), token.encode()
-            ):
-                return name
-        raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
+    def __init__(self) -> None:
+        self._known: dict[str, frozenset[str]] = {}
 
-    return authenticate
+    def learn(self, document: Mapping[str, Any]) -> None:
+        """What each path takes, as its document says."""
+        for path, methods in document["paths"].items():
+            parameters = methods["get"].get("parameters", ())
+            self._known[path] = frozenset(p["name"] for p in parameters if p["in"] == "query")
+
+    def __call__(self, request: Request) -> None:
+        """Raises Problem."""
+        # Which path a route of an included router names, with or without the prefix, is FastAPI's
+        # affair and has changed.
+        known = self._known[f"{API}{request.scope['route'].path.removeprefix(API)}"]
+        given = [name for name, _ in request.query_params.multi_items()]
+        for name in given:
+            if name not in known:
+                names = ", ".join(sorted(known)) or "none"
+                raise Problem(422, f"no such parameter; known: {names}", parameter=name)
+            if given.count(name) > 1:
+                raise Problem(422, "given more than once: which is meant?", parameter=name)
 
 
-def _problem(status: int, title: str, detail: str) -> JSONResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")
+def openapi_document(api: FastAPI) -> dict[str, Any]:
+    """OpenAPI 3.1, with our problem in place of FastAPI's own error."""
+    document = get_openapi(
+        title=api.title, version=api.version, description=api.description, routes=api.routes
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    where = "#/components/schemas/{model}"
+    for model in (WrongParameter, ProblemBody):
+        schema = model.model_json_schema(ref_template=where)
+        schema.pop("$defs", None)
+        schemas[model.__name__] = schema
+    return document

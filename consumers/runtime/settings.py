@@ -209,10 +209,22 @@ class WebhookSettings(_Section):
 
 
 class ConsoleSettings(_Section):
+    """The audit API and the web console. There is no way to run it without authentication."""
+
     host: str = "127.0.0.1"
     port: Port = 8790
-    tokens: dict[str, SecretStr] = Field(
-        default_factory=dict, description="name -> static bearer token"
+    authentication: Literal["tokens", "kubernetes"] | None = Field(
+        default=None,
+        description="absent: tokens where any are set, else kubernetes in a cluster, else tokens",
+    )
+    tokens: dict[str, Annotated[SecretStr, Field(min_length=16)]] = Field(
+        default_factory=dict, description="name -> static bearer token of at least 16 characters"
+    )
+    audiences: tuple[str, ...] = Field(
+        default=(), description="of the Kubernetes tokens to accept; absent: the API server's own"
+    )
+    identity_cache_s: float = Field(
+        default=30.0, ge=0, le=300, description="how long a Kubernetes admission is remembered"
     )
 
 

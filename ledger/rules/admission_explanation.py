@@ -4,7 +4,8 @@ Answers the product document's FAQ ("why is the PodNetworking not used?") for a 
 for one that is yet to be created.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ledger.rules.admission_networks import Refused, already_admitted
 from ledger.rules.admission_pods import (
@@ -18,6 +19,7 @@ from ledger.rules.admission_pods import (
     requested,
     resource_of,
 )
+from ledger.rules.changes import CHANGES
 from ledger.rules.durations import format_go_duration
 from ledger.rules.matching import MatchReport, match
 from ledger.rules.networks import (
@@ -87,6 +89,30 @@ def explain_pod(
         limits=_limits(networks),
         warnings=decision.warnings,
     )
+
+
+def as_document(explanation: Explanation) -> dict[str, Any]:
+    """The answer as JSON; keys are stable."""
+    report = explanation.report
+    return {
+        "pod": f"{explanation.pod.namespace}/{explanation.pod.name}",
+        "verdict": explanation.verdict,
+        "refused": explanation.refused,
+        "admitted": explanation.admitted,
+        "stateful": explanation.stateful,
+        "chosen": report.chosen.name if report.chosen else None,
+        "considered": [
+            {"podNetworking": each.name, "outcome": each.outcome, "reason": each.reason}
+            for each in report.considered
+        ],
+        "networks": [network.to_object() for network in explanation.networks],
+        "resource": explanation.resource or None,
+        "zones": list(explanation.zones),
+        "previousZones": list(explanation.previous_zones),
+        "limits": list(explanation.limits),
+        "warnings": list(explanation.warnings),
+        "changes": [asdict(change) for change in CHANGES],
+    }
 
 
 def missed_podnetworking(pod: PodFacts, view: ClusterView, policy: PodPolicy) -> str:

@@ -15,10 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from consumers.admission.answers import Answers, pod_policy
+from consumers.admission.answers import Answers
 from consumers.admission.app import application
 from consumers.admission.certificates import Bundle, new_bundle
 from consumers.runtime.logging import configure_logging
+from consumers.runtime.policy import pod_policy
 from consumers.runtime.serving import serving
 from consumers.runtime.settings import LogSettings, PolicySettings, WebhookSettings
 from tests.unit.admission.fakes import FakeMemory

@@ -91,4 +91,5 @@ def _how_to_look_around(facts: StackFacts, narrator: Narrator) -> None:
         "eni-ledger local down                # when you are done",
     ):
         narrator.command([line])
-    narrator.say(f"  console: {facts.console} (token: {facts.console_token})    logs: {facts.logs}")
+    narrator.say(f"  web console: {facts.console}, sign in with the token {facts.console_token}")
+    narrator.say(f"  logs: {facts.logs}")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from consumers.admission.answers import Answers, pod_policy
+from consumers.admission.answers import Answers
 from consumers.admission.app import application
+from consumers.runtime.policy import pod_policy
 from consumers.runtime.settings import PolicySettings, WebhookSettings
 from ledger.rules.admission_pods import PodPolicy
 from tests.unit.admission.fakes import FakeMemory, review

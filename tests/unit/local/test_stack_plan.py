@@ -29,7 +29,7 @@ ENDPOINTS = plan.Endpoints(
     kubeconfig=Path("/somewhere/kubeconfig"),
     webhook_port=4,
     console_port=5,
-    console_token="token",
+    console_token="a-token-of-the-stack",
     cluster_id="local-1",
 )
 
@@ -43,7 +43,7 @@ def test_the_shared_settings_are_valid_settings(monkeypatch: pytest.MonkeyPatch)
     assert read.postgres.dsn.get_secret_value() == ENDPOINTS.postgres_dsn
     assert read.cloud.ecs_endpoint == "127.0.0.1:3"
     assert read.policy.ip_stack == "dual"
-    assert read.console.tokens["local"].get_secret_value() == "token"
+    assert read.console.tokens["local"].get_secret_value() == "a-token-of-the-stack"
 
 
 def test_what_a_shell_sources_reads_back(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Explains one Pod by looking at the live cluster: what the command line and the console both ask."""
+
+from typing import Final
+
+import httpx2
+from lightkube.core.exceptions import ConfigError
+
+from consumers.kube import wire
+from consumers.kube.names import ENI_CONFIG, SYSTEM_NAMESPACE
+from consumers.kube.port import KubeObject, NotFound
+from consumers.kube.resources import (
+    ENI_CONFIG_MAP,
+    NAMESPACES,
+    PODENIS,
+    PODNETWORKINGS,
+    PODS,
+    Resource,
+)
+from consumers.runtime.errors import OperatorError
+from ledger.rules.admission_explanation import Explanation, explain_pod
+from ledger.rules.admission_pods import ClusterView, PodPolicy
+from ledger.rules.eni_config import EniConfig, EniConfigError
+from ledger.rules.objects import text_map_at
+from ledger.rules.podnetworkings import PodNetworking
+
+NOT_INSTALLED: Final = "are not installed in this cluster: apply deploy/crds first"
+
+
+class NothingToExplain(OperatorError):  # noqa: N818 - names what was found
+    """There is no such Pod, or no such namespace: names it, and what to do."""
+
+
+def explain_live_pod(
+    client: httpx2.Client,
+    namespace: str,
+    name: str,
+    policy: PodPolicy,
+    manifest: KubeObject | None = None,
+) -> Explanation:
+    """Why a Pod has, or with `manifest` will have, the network it has.
+
+    Raises NothingToExplain, OperatorError where the CRDs are missing, KubeError, and ObjectError
+    for a Pod that can't be read.
+    """
+    obj = manifest or _get(client, PODS, name, namespace)
+    if obj is None:
+        raise NothingToExplain(
+            f"Pod {namespace}/{name} does not exist: check the name, or explain its manifest: "
+            f"eni-ledger explain pod {namespace}/{name} --file pod.yaml"
+        )
+    found = _get(client, NAMESPACES, namespace)
+    if found is None and manifest is None:
+        raise NothingToExplain(f"namespace {namespace} does not exist")
+    view = ClusterView(
+        podnetworkings=[PodNetworking.from_object(each) for each in _list(client, PODNETWORKINGS)],
+        namespace_labels=text_map_at(found or {}, "metadata", "labels"),
+        podeni=_get(client, PODENIS, name, namespace),
+        eni_config=_eni_config(client),
+    )
+    return explain_pod(obj, namespace, view, policy)
+
+
+def _eni_config(client: httpx2.Client) -> EniConfig | EniConfigError | None:
+    found = _get(client, ENI_CONFIG_MAP, ENI_CONFIG, SYSTEM_NAMESPACE)
+    if found is None:
+        return None
+    try:
+        return EniConfig.from_object(found)
+    except EniConfigError as wrong:
+        return wrong
+
+
+def _get(
+    client: httpx2.Client, resource: Resource, name: str, namespace: str = ""
+) -> KubeObject | None:
+    target = f"{resource.rbac} {namespace}/{name}" if namespace else f"{resource.rbac} {name}"
+    try:
+        return _call(client, "get", target, resource.path(namespace, name))
+    except NotFound:
+        return None
+
+
+def _list(client: httpx2.Client, resource: Resource) -> list[KubeObject]:
+    try:
+        return list(_call(client, "list", resource.rbac, resource.path()).get("items") or [])
+    except NotFound as missing:
+        raise OperatorError(f"{resource.rbac} {NOT_INSTALLED}") from missing
+
+
+def _call(client: httpx2.Client, verb: str, target: str, path: str) -> KubeObject:
+    try:
+        response = client.get(path)
+    except (httpx2.HTTPError, ConfigError) as failure:
+        raise wire.unreachable(verb, target, failure) from failure
+    if not response.is_success:
+        raise wire.refused_response(verb, target, response)
+    return wire.decode_object(verb, target, response.content)
