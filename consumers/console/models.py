@@ -57,6 +57,18 @@ class Tenure(_Model):
     vlan: int | None
     opened: Because
     closed: Because | None
+    message: Annotated[
+        dict[str, Any] | None,
+        Field(description="the Kafka message behind it: topic, partition, offset, event, entry"),
+    ]
+    decision: Annotated[
+        dict[str, Any] | None, Field(description="the decision behind it: entry, kind and data")
+    ]
+    requests: Annotated[
+        list[dict[str, Any]],
+        Field(description="the cloud requests that led to it: api, request_id"),
+    ]
+    security_groups: list[str]
     allocation_id: UUID
 
 

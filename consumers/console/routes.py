@@ -3,11 +3,13 @@
 from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import version
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
+from sqlalchemy import Connection
 
 from consumers.console import models
 from consumers.console.desk import (
@@ -25,7 +27,8 @@ from consumers.kube.port import KubeError
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.policy import pod_policy
 from ledger.audit import overview, pages
-from ledger.audit.questions import Key, Tenure, pods_reporting, tenures
+from ledger.audit.periods import Key, Tenure, When, each_tenure
+from ledger.audit.questions import pods_reporting
 from ledger.rules.admission_explanation import as_document
 from ledger.rules.objects import ObjectError
 from ledger.store.database import ledger_now
@@ -68,26 +71,40 @@ def tenure_routes(desk: Desk) -> APIRouter:
         except ValueError as wrong:
             raise Problem(422, str(wrong), parameter="value") from wrong
         when, (begin, end) = moment("at", at), span(start, to)
-        after = None if cursor is None else read_cursor(f"tenures/{key}/{asked}", cursor, 2)
+        name = f"tenures/{key}/{asked}"
+        after = None if cursor is None else _place_in(read_cursor(name, cursor, 2))
+        # Periods come in the order of their beginnings: those before the cursor's are over, or last.
+        whole = When(when, max(filter(None, (begin, after and after[0])), default=None), end)
         with desk.looking() as connection:
-            whole = tenures(connection, desk.cluster, key, asked, when)
-            now = ledger_now(connection)
-            reporting = (
-                pods_reporting(connection, desk.cluster, asked) if key == "ip" and not whole else []
+            found = islice(
+                (
+                    each
+                    for each in each_tenure(connection, desk.cluster, key, asked, whole)
+                    if after is None or _place(each) > after
+                ),
+                limit + 1,
             )
-        inside = [each for each in whole if _overlaps(each, begin, end)]
-        found = _behind(inside, after)
-        shown, last = found[:limit], found[limit - 1] if len(found) > limit else None
-        following = None if last is None else write_cursor(f"tenures/{key}/{asked}", _place(last))
+            shown = list(found)
+            managed = bool(shown) or _known(connection, desk.cluster, key, asked)
+            reporting = (
+                pods_reporting(connection, desk.cluster, asked)
+                if key == "ip" and not managed
+                else []
+            )
+            now = ledger_now(connection)
+        following = None
+        if len(shown) > limit:
+            since, entry = _place(shown[limit - 1])
+            following = write_cursor(name, (since.isoformat(), str(entry)))
         return models.Tenures.model_validate(
             {
                 "cluster": desk.cluster,
                 "as_of": now,
                 "key": key,
                 "value": asked,
-                "managed": bool(whole),
+                "managed": managed,
                 "reported_by": reporting,
-                "items": shown,
+                "items": shown[:limit],
                 "next": following,
             }
         )
@@ -260,21 +277,19 @@ def asking_routes(desk: Desk, authentication: str) -> APIRouter:
     return routes
 
 
-def _overlaps(each: Tenure, start: datetime | None, end: datetime | None) -> bool:
-    before = end is not None and each.since >= end
-    after = start is not None and each.until is not None and each.until <= start
-    return not before and not after
+def _known(connection: Connection, cluster: str, key: Key, value: str) -> bool:
+    """Whether there is any period at all: an address may be ours and held by nobody at a moment."""
+    return next(each_tenure(connection, cluster, key, value), None) is not None
 
 
-def _place(each: Tenure) -> tuple[str, str]:
-    return each.since.isoformat(), str(each.opened.entry)
+def _place(each: Tenure) -> tuple[datetime, int]:
+    return each.since, each.opened.entry
 
 
-def _behind(found: list[Tenure], after: tuple[str, ...] | None) -> list[Tenure]:
-    if after is None:
-        return found
+def _place_in(cursor: tuple[str, ...]) -> tuple[datetime, int]:
     try:
-        place: Any = datetime.fromisoformat(after[0]), int(after[1])
-        return [each for each in found if (each.since, each.opened.entry) > place]
-    except (ValueError, TypeError) as wrong:
+        since, entry = moment("cursor", datetime.fromisoformat(cursor[0])), int(cursor[1])
+    except ValueError as wrong:
         raise Problem(422, "no cursor of this list", parameter="cursor") from wrong
+    assert since is not None
+    return since, entry

@@ -33,7 +33,7 @@ export default {
   "col.kind": "State", "col.when": "From, to", "col.who": "Holder", "col.node": "Node", "col.since": "From", "col.until": "To",
   "col.address": "Address", "col.eni": "ENI", "col.vswitch": "vSwitch", "col.due": "Kept until", "col.left": "Left", "col.interface": "Interface", "col.reason": "Reason",
   "col.what": "What", "col.first": "First seen", "col.last": "Last seen", "col.from": "From", "col.key": "Key", "col.at": "At", "col.tries": "Tries", "col.next": "Next try", "col.outcome": "Outcome", "col.why": "Why", "col.podNetworking": "PodNetworking", "col.call": "Call",
-  "story.of": "Story of {who}", "story.began": "Began because", "story.ended": "Ended because", "story.lasts": "It lasts.",
+  "story.of": "Story of {who}", "story.began": "Began because", "story.ended": "Ended because", "story.lasts": "It lasts.", "story.decision": "Decision", "story.message": "Goes back to", "story.requests": "Cloud requests",
   "story.within": "What happened in this period", "story.before": "{n} entries before it", "story.after": "{n} entries after it", "story.data": "details", "story.entry": "entry {entry}", "story.uid": "Pod uid", "story.vlan": "VLAN", "story.mac": "MAC", "story.vpc": "VPC",
   "cause.message": "Kafka message", "cause.event": "event", "cause.call": "cloud call", "cause.request": "request", "cause.unknownRequest": "request id unknown",
   "cause.look": "live look at Kubernetes", "cause.version": "version {version}", "cause.nopod": "no such Pod", "cause.found": "found uid {uid}", "cause.cloudlook": "look at the cloud",

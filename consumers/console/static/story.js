@@ -29,6 +29,7 @@ export async function tell(panel, period, asOf, me, signal) {
       { class: "why" },
       h("dt", null, t("story.began")),
       h("dd", null, because(period.opened)),
+      sources(period),
       h("dt", null, t("story.ended")),
       h("dd", null, period.closed ? because(period.closed) : t("story.lasts")),
     ),
@@ -82,14 +83,39 @@ function facts(period, me) {
     [t("key.eni"), link("eni", period.eni)],
     [t("story.mac"), link("mac", period.mac)],
     [t("story.vlan"), period.vlan ?? "–"],
-    [t("col.vswitch"), code(period.vswitch)],
+    [t("col.vswitch"), link("vswitch", period.vswitch)],
     [t("story.vpc"), code(period.vpc)],
+    [t("key.security-group"), period.security_groups.map((each) => [link("security-group", each), " "])],
   ];
   return h(
     "dl",
     { class: "facts" },
     rows.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))),
   );
+}
+
+/** What the period goes back to: the decision, the message that led to it, and the cloud's requests. */
+function sources({ decision, message, requests }) {
+  const part = (name, ...content) => [h("dt", null, t(`story.${name}`)), h("dd", null, content)];
+  return [
+    decision &&
+      part(
+        "decision",
+        tOr(`entry.${decision.kind}`, decision.kind),
+        " ",
+        h("span", { class: "faint" }, t("story.entry", { entry: decision.entry })),
+      ),
+    message && part("message", cause(message)),
+    requests.length > 0 &&
+      part(
+        "requests",
+        h(
+          "ul",
+          null,
+          requests.map((each) => h("li", null, cause({ call: each.api, request_id: each.request_id }))),
+        ),
+      ),
+  ];
 }
 
 function because(reason) {

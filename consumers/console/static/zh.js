@@ -33,7 +33,7 @@ export default {
   "col.kind": "状态", "col.when": "起止", "col.who": "持有者", "col.node": "节点", "col.since": "开始", "col.until": "结束",
   "col.address": "地址", "col.eni": "ENI", "col.vswitch": "交换机", "col.due": "保留至", "col.left": "剩余", "col.interface": "网卡", "col.reason": "原因",
   "col.what": "内容", "col.first": "首次发现", "col.last": "最近发现", "col.from": "来源", "col.key": "键", "col.at": "时间", "col.tries": "尝试次数", "col.next": "下次尝试", "col.outcome": "结果", "col.why": "原因", "col.podNetworking": "PodNetworking", "col.call": "调用",
-  "story.of": "{who} 的经过", "story.began": "开始的原因", "story.ended": "结束的原因", "story.lasts": "仍在持续。",
+  "story.of": "{who} 的经过", "story.began": "开始的原因", "story.ended": "结束的原因", "story.lasts": "仍在持续。", "story.decision": "决定", "story.message": "源自", "story.requests": "云端请求",
   "story.within": "此时段内的记录", "story.before": "此前的 {n} 条记录", "story.after": "此后的 {n} 条记录", "story.data": "详情", "story.entry": "记录 {entry}", "story.uid": "Pod uid", "story.vlan": "VLAN", "story.mac": "MAC", "story.vpc": "VPC",
   "cause.message": "Kafka 消息", "cause.event": "事件", "cause.call": "云调用", "cause.request": "请求", "cause.unknownRequest": "请求 ID 未知",
   "cause.look": "实时查询 Kubernetes", "cause.version": "版本 {version}", "cause.nopod": "没有此 Pod", "cause.found": "查到 uid {uid}", "cause.cloudlook": "查询云端",

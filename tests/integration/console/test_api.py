@@ -78,6 +78,27 @@ def test_periods_come_in_pages_that_lose_and_repeat_nothing(
     assert whole(api, f"{TENURES}/ip", value=value) == at_once
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("node", "node-h1"), ("vswitch", "vsw-bpxxxx"), ("security-group", "sg-bpxxxx")],
+)
+def test_what_many_pods_use_is_paged_too(api: TestClient, key: str, value: str) -> None:
+    at_once = api.get(f"{TENURES}/{key}", params={"value": value, "limit": 1000}).json()["items"]
+    assert {"web-0", "web-1", "job-0"} <= {each["pod"] for each in at_once}
+    assert whole(api, f"{TENURES}/{key}", value=value) == at_once
+
+
+def test_a_period_cites_message_decision_and_requests(api: TestClient, address: Addresses) -> None:
+    items = api.get(f"{TENURES}/ip", params={"value": address("web-0").ipv4}).json()["items"]
+    bound = next(each for each in items if each["kind"] == "bound")
+    assert bound["message"]["topic"] == "eni-ledger.pod.v1"
+    assert bound["message"]["event"]
+    assert bound["decision"]["kind"] == "requested"
+    assert bound["requests"]
+    assert all(each["request_id"] for each in bound["requests"])
+    assert bound["security_groups"] == ["sg-bpxxxx"]
+
+
 def test_a_moment_and_a_span_narrow_the_answer(
     world: SimulatedWorld, api: TestClient, address: Addresses
 ) -> None:

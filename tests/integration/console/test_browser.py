@@ -134,6 +134,7 @@ def test_a_period_opens_its_story_with_causes(console: Console, address: Address
     console.find(".segment.reserved").click()
     console.wait_for_text(".story", "kept for its return")
     story = console.find(".story").text
+    assert "Goes back to" in story
     assert "A returning Pod took it up" in story
     assert "eni-ledger.pod.v1[0]@" in story
     within = console.find(".entries.within").text
