@@ -25,6 +25,7 @@ PARTS = frozenset(
         "dead-letters",
         "drift",
         "exports",
+        "nodes",
         "openapi.json",
         "overview",
         "pods",

@@ -203,25 +203,69 @@ class Waiting(_Model):
     next_try_at: datetime
 
 
+class Trend(_Model):
+    """At the pace of the last days: addresses more a day, and when none is left, with its range.
+
+    A time is null where that pace does not fill the vSwitch within a year.
+    """
+
+    per_day: float
+    per_day_low: float
+    per_day_high: float
+    full: datetime | None
+    full_earliest: datetime | None
+    full_latest: datetime | None
+
+
+class NoTrend(_Model):
+    """There is nothing to foresee by, and why."""
+
+    why: str
+
+
 class VSwitch(_Model):
-    """How full a vSwitch is. `free_estimate` was counted at `looked_at`; others use it too."""
+    """How full a vSwitch is. `free` was counted by the cloud at `looked_at`; others use it too."""
 
     vswitch: str
     vpc: str
     zone: str
     cidr: str
     size: int | None
-    used: int
-    reserved: int
-    free_estimate: int
+    free: int
     looked_at: datetime
+    in_use: int
+    reserved: int
+    reserved_for_ever: int
+    releasing: int
+    trend: Trend | NoTrend
+    warning: Annotated[str | None, Field(description="why a person should look at it")]
 
 
 class VSwitches(_Model):
     """The fullest first."""
 
     cluster: str
+    as_of: datetime
     items: list[VSwitch]
+
+
+class Node(_Model):
+    """A node's slots for member ENIs, as it advertises them, and what is left of them."""
+
+    node: str
+    instance: str
+    trunk: str | None
+    slots: int
+    attached: int
+    waiting: int
+    free: int
+
+
+class Nodes(_Model):
+    """The fullest first."""
+
+    cluster: str
+    items: list[Node]
 
 
 class Brake(_Model):

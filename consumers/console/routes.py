@@ -27,6 +27,7 @@ from consumers.kube.port import KubeError
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.policy import pod_policy
 from ledger.audit import overview, pages
+from ledger.audit.capacity import node_capacity, vswitch_capacity
 from ledger.audit.periods import Key, Tenure, When, each_tenure
 from ledger.audit.questions import pods_reporting
 from ledger.rules.admission_explanation import as_document
@@ -186,10 +187,22 @@ def fleet_routes(desk: Desk) -> APIRouter:
 
     @routes.get("/vswitches")
     def read_vswitches() -> models.VSwitches:
-        """How full each vSwitch is, the fullest first."""
+        """How full each vSwitch is and when it will be at this pace, the fullest first."""
         with desk.looking() as connection:
-            found = overview.vswitches(connection, desk.cluster)
-        return models.VSwitches.model_validate({"cluster": desk.cluster, "items": found})
+            now = ledger_now(connection)
+            found = vswitch_capacity(connection, desk.cluster, now)
+        found.sort(key=lambda each: (each.free, each.vswitch))
+        return models.VSwitches.model_validate(
+            {"cluster": desk.cluster, "as_of": now, "items": found}
+        )
+
+    @routes.get("/nodes")
+    def read_nodes() -> models.Nodes:
+        """How many member ENIs each node can still take, the fullest first."""
+        with desk.looking() as connection:
+            found = node_capacity(connection, desk.cluster)
+        found.sort(key=lambda each: (each.free, each.node))
+        return models.Nodes.model_validate({"cluster": desk.cluster, "items": found})
 
     @routes.get("/reservations")
     def read_reservations(

@@ -1,5 +1,5 @@
-"""The state of the fleet on one page: what is bound, kept, waiting and stopped, and how full vSwitches
-are. And what a word in a search box may mean."""
+"""The state of the fleet on one page: what is bound, kept, waiting and stopped. And what a word in a
+search box may mean."""
 
 import ipaddress
 import re
@@ -14,9 +14,6 @@ from ledger.audit.questions import Key
 from ledger.store.database import ledger_now
 
 KEYS: tuple[Key, ...] = get_args(Key)
-
-#: The cloud keeps the first and the last three addresses of a vSwitch for itself.
-TAKEN_BY_THE_CLOUD = 4
 
 _MAC = re.compile(r"[0-9a-f]{2}([:-]?[0-9a-f]{2}){5}")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -58,25 +55,6 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
-class VSwitchUse:
-    """How full a vSwitch is. `used` and `reserved` are this cluster's own addresses.
-
-    `size` is how many addresses it can give out, None for a CIDR that can't be read.
-    `free_estimate` was counted by the cloud at `looked_at`: others use the vSwitch too.
-    """
-
-    vswitch: str
-    vpc: str
-    zone: str
-    cidr: str
-    size: int | None
-    used: int
-    reserved: int
-    free_estimate: int
-    looked_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Meaning:
     """One thing that a search may mean: `key` is a key of `questions.tenures`, or `node`."""
 
@@ -98,26 +76,6 @@ SELECT (SELECT count(*) FROM audit.waiting WHERE cluster = %(cluster)s) AS waiti
 """
 _BRAKES = """
 SELECT scope, pulled_at, pulled_by, reason FROM audit.brakes WHERE cluster = %(cluster)s ORDER BY scope
-"""
-# A vSwitch belongs to a VPC and not to a cluster: shown is what this cluster uses, and what no other does.
-_VSWITCHES = """
-WITH ours AS (
-    SELECT vswitch,
-           count(*) FILTER (WHERE phase IN ('wanted', 'bound', 'releasing')) AS used,
-           count(*) FILTER (WHERE phase IN ('leaving', 'reserved')) AS reserved
-    FROM audit.allocations
-    WHERE cluster = %(cluster)s AND phase <> 'released' AND ipv4 IS NOT NULL GROUP BY vswitch
-), theirs AS (
-    SELECT DISTINCT vswitch FROM audit.allocations
-    WHERE cluster <> %(cluster)s AND phase <> 'released' AND vswitch IS NOT NULL
-)
-SELECT v.vswitch, v.vpc, v.zone, v.cidr, coalesce(o.used, 0) AS used, coalesce(o.reserved, 0) AS reserved,
-       v.free_estimate, v.looked_at
-FROM (SELECT DISTINCT ON (vswitch) vswitch, vpc, zone, cidr, free_estimate, looked_at
-      FROM audit.vswitch_capacity ORDER BY vswitch) v
-LEFT JOIN ours o USING (vswitch)
-WHERE o.vswitch IS NOT NULL OR v.vswitch NOT IN (SELECT vswitch FROM theirs)
-ORDER BY v.free_estimate, v.vswitch
 """
 _PODS_NAMED = """
 SELECT DISTINCT namespace FROM audit.tenures WHERE cluster = %(cluster)s AND pod = %(name)s
@@ -160,25 +118,6 @@ def fleet(connection: Connection, cluster: str) -> Fleet:
         swept_at=counts.swept_at,
         brakes=brakes,
     )
-
-
-def vswitches(connection: Connection, cluster: str) -> list[VSwitchUse]:
-    """vSwitches that this cluster uses or could, the fullest first."""
-    found = connection.exec_driver_sql(_VSWITCHES, {"cluster": cluster})
-    return [
-        VSwitchUse(
-            row.vswitch,
-            row.vpc,
-            row.zone,
-            row.cidr,
-            _size(row.cidr),
-            row.used,
-            row.reserved,
-            max(0, row.free_estimate),
-            row.looked_at,
-        )
-        for row in found
-    ]
 
 
 def meanings(connection: Connection, cluster: str, text: str) -> list[Meaning]:
@@ -253,14 +192,6 @@ def _address(word: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     if getattr(found, "scope_id", None):
         raise ValueError(f"{word[:60]!r} has a scope: give the address alone")
     return found
-
-
-def _size(cidr: str) -> int | None:
-    try:
-        network = ipaddress.ip_network(cidr, strict=False)
-    except ValueError:
-        return None
-    return max(0, network.num_addresses - TAKEN_BY_THE_CLOUD)
 
 
 def readable(connection: Connection) -> None:

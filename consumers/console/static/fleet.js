@@ -2,14 +2,18 @@
 
 import { ask } from "./api.js";
 import { code, h, table } from "./dom.js";
-import { clock, moment, number, span } from "./format.js";
+import { clock, day, moment, number, span } from "./format.js";
 import { t } from "./i18n.js";
 import { linkTo } from "./search.js";
 
+/** The fullest are what a person looks for; the API has them all. */
+const NODES_SHOWN = 30;
+
 export async function fleetPage({ me, signal }) {
-  const [told, switches, kept] = await Promise.all([
+  const [told, switches, slots, kept] = await Promise.all([
     ask("overview", {}, signal),
     ask("vswitches", {}, signal),
+    ask("nodes", {}, signal),
     ask("reservations", { limit: 20 }, signal),
   ]);
   const body = [
@@ -53,6 +57,13 @@ export async function fleetPage({ me, signal }) {
             switches.items.map((each) => vswitch(each, me)),
           )
         : h("p", { class: "empty" }, t("fleet.noVSwitches")),
+    ),
+    h(
+      "section",
+      { "aria-labelledby": "nodes" },
+      h("h2", { id: "nodes" }, t("fleet.nodes")),
+      h("p", { class: "small" }, t("fleet.nodesHint")),
+      nodes(slots, me),
     ),
     h(
       "section",
@@ -150,45 +161,70 @@ function attention(told) {
 }
 
 function vswitch(each, me) {
-  const size = each.size ?? each.used + each.reserved + each.free_estimate;
-  const others = Math.max(0, size - each.used - each.reserved - each.free_estimate);
-  const full = 1 - each.free_estimate / Math.max(1, size);
+  const used = each.in_use + each.releasing;
+  const size = each.size ?? used + each.reserved + each.free;
+  const others = Math.max(0, size - used - each.reserved - each.free);
   const words = t("fleet.vswitch", {
-    used: number(each.used),
+    used: number(used),
     reserved: number(each.reserved),
-    free: number(each.free_estimate),
+    free: number(each.free),
     size: number(size),
   });
   return h(
     "li",
-    { class: full > 0.9 ? "vswitch full" : "vswitch" },
+    { class: each.warning ? "vswitch full" : "vswitch" },
     h(
       "div",
       { class: "vswitch-head" },
-      me.keys.includes("vswitch")
-        ? h("a", { href: linkTo("vswitch", each.vswitch, me), class: "mono" }, each.vswitch)
-        : h("span", { class: "mono" }, each.vswitch),
+      h("a", { href: linkTo("vswitch", each.vswitch, me), class: "mono" }, each.vswitch),
       h("span", { class: "faint" }, each.zone, " · ", each.cidr),
     ),
     h(
       "div",
       { class: "bar", role: "img", "aria-label": words },
-      part("bound", each.used / size),
+      part("bound", used / size),
       part("reserved", each.reserved / size),
       part("others", others / size),
     ),
     h(
       "p",
       { class: "small" },
-      h("strong", null, t("fleet.freeN", { n: number(each.free_estimate) })),
+      h("strong", null, t("fleet.freeN", { n: number(each.free) })),
       " · ",
-      t("fleet.usedN", { n: number(each.used) }),
+      t("fleet.usedN", { n: number(used) }),
       " · ",
       t("fleet.reservedN", { n: number(each.reserved) }),
       " · ",
       h("span", { class: "when" }, t("fleet.lookedAt", { time: moment(each.looked_at) })),
     ),
+    each.trend.full ? h("p", { class: "small" }, foreseen(each.trend)) : null,
+    each.warning ? h("p", { class: "small warning" }, each.warning) : null,
   );
+}
+
+/** When it will be full at this pace, with the range of that guess. */
+function foreseen(trend) {
+  return t("fleet.full", {
+    full: day(trend.full),
+    earliest: day(trend.full_earliest, t("fleet.notSoon")),
+    latest: day(trend.full_latest, t("fleet.notSoon")),
+  });
+}
+
+function nodes(found, me) {
+  const rows = found.items.slice(0, NODES_SHOWN).map((each) =>
+    h(
+      "tr",
+      null,
+      h("th", { scope: "row" }, h("a", { href: linkTo("node", each.node, me) }, each.node)),
+      h("td", null, code(each.instance)),
+      h("td", null, number(each.attached)),
+      h("td", null, number(each.waiting)),
+      h("td", null, `${number(each.free)} / ${number(each.slots)}`),
+    ),
+  );
+  const heads = ["node", "instance", "attached", "waiting", "slots"].map((name) => t(`col.${name}`));
+  return table(t("fleet.nodes"), heads, rows, { empty: t("fleet.noNodes") });
 }
 
 function reservations(kept, me) {

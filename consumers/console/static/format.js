@@ -17,6 +17,11 @@ export function moment(value, otherwise = t("now")) {
   );
 }
 
+/** A date; `otherwise` for none. */
+export function day(value, otherwise = "") {
+  return value ? moment(value).slice(0, 10) : otherwise;
+}
+
 export function clock(value) {
   return at(value, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }

@@ -178,8 +178,15 @@ def test_the_overview_counts_the_fleet(api: TestClient) -> None:
 def test_vswitches_say_how_full_they_are(api: TestClient, address: Addresses) -> None:
     told = {each["vswitch"]: each for each in api.get("/api/v1/vswitches").json()["items"]}
     ours = told[address("web-0").vswitch]
-    assert (ours["used"], ours["reserved"]) == (2, 1)
-    assert 0 < ours["free_estimate"] <= ours["size"]
+    assert (ours["in_use"], ours["reserved"]) == (2, 1)
+    assert 0 < ours["free"] <= ours["size"]
+    assert ours["trend"]
+
+
+def test_nodes_say_how_many_slots_are_left(api: TestClient) -> None:
+    nodes = {each["node"]: each for each in api.get("/api/v1/nodes").json()["items"]}
+    assert nodes["node-h2"]["attached"] == 1
+    assert nodes["node-h2"]["free"] == nodes["node-h2"]["slots"] - 1
 
 
 def test_reservations_say_until_when(api: TestClient, address: Addresses) -> None:
