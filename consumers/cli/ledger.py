@@ -1,6 +1,7 @@
 """Commands on the ledger itself: schema, pauses, reservations, and whether it agrees with itself."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from consumers.cli.book import (
     who,
 )
 from consumers.cli.errors import CommandError
+from consumers.cli.seal import print_head, verify_seal
 from consumers.runtime.settings import load_settings
 from ledger.audit import health
 from ledger.audit.questions import reservations as read_reservations
@@ -229,14 +231,33 @@ def verify(
     accept: Annotated[
         bool, typer.Option("--accept", help="what stands was looked at and may stay as it is")
     ] = False,
+    seal: Annotated[
+        bool, typer.Option("--seal", help="hold every sealed entry against its seal instead")
+    ] = False,
+    head: Annotated[
+        list[Path] | None,
+        typer.Option(help="with --seal: compare with this export, too; may be given again"),
+    ] = None,
+    export_head: Annotated[
+        bool, typer.Option("--export-head", help="print the newest seal, to be kept elsewhere")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look for what a person should see, and say what a repair would do about it.
 
-    Drift, state that differs, open calls, brakes, parked work. Exit code 1 when something was found.
+    Drift, state that differs, open calls, brakes, parked work; with --seal: entries that were edited,
+    deleted or put in. Exit code 1 when something was found.
     """
-    if dry_run + repair + accept > 1:
-        raise typer.BadParameter("give one of --dry-run, --repair, --accept")
+    if dry_run + repair + accept + seal + export_head > 1:
+        raise typer.BadParameter("give one of --dry-run, --repair, --accept, --seal, --export-head")
+    if head and not seal:
+        raise typer.BadParameter("--head FILE goes with --seal")
+    if export_head:
+        print_head()
+        return
+    if seal:
+        verify_seal(head or [], as_json=as_json)
+        return
     settings = ledger_settings()
     with opened(settings) as connection:
         if accept:
