@@ -27,7 +27,7 @@ from ledger.rules.networks import SECURITY_GROUPS_MAX
 from ledger.store import brakes, incarnations, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
-from ledger.store.rebuild import check, rebuild
+from ledger.store.rebuild import BrokenStory, Difference, check, rebuild
 from ledger.store.repairs import order_repair
 
 app = typer.Typer(add_completion=False)
@@ -203,18 +203,25 @@ def rebuild_(
 ) -> None:
     """Write the current state anew from the entries alone, or compare it with them."""
     settings = load_settings()
-    with opened(settings) as connection:
+    with opened(settings, snapshot=True) as connection:
         differences = check(connection)
-        for difference in differences:
-            typer.echo(f"{difference.table} {difference.key}: differs from the entries", err=True)
-        if only_check:
-            if differences:
-                raise CommandError(
-                    f"{len(differences)} rows differ: find out who wrote there, then `eni-ledger rebuild`"
-                )
-            typer.echo("current state is what the entries say")
-            return
-        rebuilt = rebuild(connection)
+    for difference in differences:
+        typer.echo(f"{difference.table} {difference.key}: {_told(difference)}", err=True)
+    if only_check:
+        if differences:
+            raise CommandError(
+                f"{len(differences)} rows differ: find out who wrote there, then `eni-ledger rebuild`"
+            )
+        typer.echo("current state is what the entries say")
+        return
+    try:
+        with opened(settings) as connection:
+            rebuilt = rebuild(connection)
+    except BrokenStory as broken:
+        raise CommandError(
+            f"{broken}. Nothing was written; `eni-ledger verify --seal` says whose entries were "
+            "changed: bring those back first"
+        ) from broken
     typer.echo(f"{rebuilt} allocations rebuilt; {len(differences)} rows had differed")
 
 
@@ -259,11 +266,13 @@ def verify(
         verify_seal(head or [], as_json=as_json)
         return
     settings = ledger_settings()
-    with opened(settings) as connection:
-        if accept:
+    if accept:
+        with opened(settings) as connection:
             _accept(connection, settings.cluster_id)
+    with opened(settings, snapshot=True) as connection:
         found = health.findings(connection, settings.cluster_id)
-        if repair:
+    if repair:
+        with opened(settings) as connection:
             _repair(connection, settings.cluster_id, found)
     if as_json:
         print_json(found)
@@ -271,6 +280,12 @@ def verify(
         _print_findings(found)
     if found:
         raise typer.Exit(1)
+
+
+def _told(difference: Difference) -> str:
+    if difference.table == "entry":
+        return f"its entries tell no story: {difference.holds}"
+    return "differs from the entries"
 
 
 def _repair(connection: Connection, cluster: str, found: list[health.Finding]) -> None:

@@ -3,6 +3,7 @@
 One stack for all of it, in the order of this file: the first test hands its processes over to us.
 """
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -230,3 +231,17 @@ def test_stopped_in_the_middle_of_a_call_its_outcome_is_recorded(stack: Stack) -
     stack.start("reconciler")
     wait_for(lambda: stack.running("late-0"), "the Pod runs")
     assert stack.effects(since).count("CreateNetworkInterface") == 1
+
+
+def test_p7_what_killed_and_stopped_processes_left_is_sealed_and_whole(stack: Stack) -> None:
+    [(entries,)] = stack.rows("SELECT count(*) FROM ledger.entry")
+    wait_for(
+        lambda: stack.rows("SELECT FROM ledger.seal WHERE upto >= %s", entries),
+        "the reconciler has sealed what there was",
+    )
+    told = json.loads(stack.eni_ledger("verify", "--seal", "--json"))
+    assert told["findings"] == []
+    assert told["entries"] >= entries
+    status, metrics = fetch(stack.url("reconciler", "/metrics"))
+    assert status == 200
+    assert "eni_ledger_unsealed_seconds" in metrics
