@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +10,8 @@ import pytest
 
 from ledger.store.database import Database
 from ledger.store.rebuild import check, rebuild
-from tests.integration.audit.conftest import Said
+from tests.integration.commands import Say
 from tests.simulation.world import SimulatedWorld, elastic
-
-Say = Callable[..., Said]
 
 REBUILT = ("allocation", "tenure", "cloud_call")
 #: What no entry tells: rebuild leaves it alone.
@@ -32,6 +29,7 @@ INPUTS = (
     "vswitch",
     "instance_type",
     "brake",
+    "incarnation",
     "sweep",
     "quarantine",
     "seal",

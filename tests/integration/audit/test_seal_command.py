@@ -1,7 +1,6 @@
 """P7 at the command line: `verify --seal`, `--export-head`, `--head`, as a person and a cron job use them."""
 
 import json
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ import pytest
 
 from ledger.store.feed import stamp
 from ledger.store.seal import seal
-from tests.integration.audit.conftest import Said
+from tests.integration.commands import Said, Say
 from tests.simulation.world import CLUSTER, SimulatedWorld
-
-Say = Callable[..., Said]
 
 
 @pytest.fixture

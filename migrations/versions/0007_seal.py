@@ -2,13 +2,13 @@
 
 from migrations.sql_files import run
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
-    run("0006_seal_up.sql")
+    run("0007_seal_up.sql")
 
 
 def downgrade() -> None:
-    run("0006_seal_down.sql")
+    run("0007_seal_down.sql")
