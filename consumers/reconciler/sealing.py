@@ -4,11 +4,11 @@ Every reconciler tries; the one that gets the lock in PostgreSQL seals.
 """
 
 import asyncio
-import contextlib
 
 import structlog
 
 from consumers.runtime import metrics
+from consumers.runtime.signals import pause
 from ledger.rules.seals import Unsealable
 from ledger.store.database import UNAVAILABLE, Database
 from ledger.store.seal import SEAL_MAX, Sealed, Tail, read_tail, seal
@@ -52,8 +52,7 @@ async def keep_sealed(database: Database, stop: asyncio.Event) -> None:
             seals += 1
             if sealed.entries == SEAL_MAX:
                 continue  # far behind, as on the first start over an older ledger
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), SEAL_EVERY_S)
+        await pause(stop, SEAL_EVERY_S)
 
 
 def _seal(database: Database) -> tuple[Sealed | None, Tail]:
