@@ -150,7 +150,7 @@ def ended_well(stack: Stack, pod: str, since: int, eni: str) -> list[Any]:
     assert stack.rows("SELECT * FROM ledger.cloud_call WHERE settled_at IS NULL") == []
     assert stack.rows("SELECT * FROM ledger.dead_letter") == []
     database = Database(stack.facts.postgres, pool_size=1)
-    with database.transaction() as connection:
+    with database.snapshot() as connection:
         assert check(connection) == []
     database.close()
     told = "SELECT kind, eni FROM ledger.tenure WHERE pod = %s ORDER BY lower(during)"
