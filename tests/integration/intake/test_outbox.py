@@ -163,6 +163,17 @@ def test_entries_are_published_in_feed_order(
     asyncio.run(in_order(configured, ledger, database))
 
 
+def test_the_writers_role_is_enough(
+    configured: Settings, ledger: SealedLedger, database: str
+) -> None:
+    [(name,)] = rows(database, "SELECT current_database()")
+    ledger.append(20)
+    ledger.owner.execute(f"ALTER DATABASE {name} SET role = 'eni_ledger_writer'")
+    asyncio.run(publish_all(configured))
+    assert rows(database, "SELECT current_user") == [("eni_ledger_writer",)]
+    check_order(asyncio.run(published(configured, 20)), database)
+
+
 async def at_once(configured: Settings, ledger: SealedLedger, dsn: str, seed: int) -> None:
     """Three publishers whose turns are taken away from them all the time, some cut off anywhere."""
     dice = random.Random(seed)

@@ -4,18 +4,20 @@ import random
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import Connection
 
 from deploy.local.parts.postgres import psql_path
 from ledger.rules.seals import Unsealable
 from ledger.store.database import Database
 from ledger.store.feed import stamp
-from ledger.store.seal import read_tail, seal
-from ledger.store.tampering import FINDINGS_MAX
+from ledger.store.seal import read_head, read_tail, seal
+from ledger.store.tampering import FINDINGS_MAX, examine
 from tests.integration.store.sealing import SealedLedger
 
 
@@ -322,15 +324,28 @@ def test_p7_seals_are_append_only_by_privilege_and_by_trigger(ledger: SealedLedg
                     ledger.owner.execute(change)
 
 
-def test_p7_the_auditor_can_keep_the_head(ledger: SealedLedger) -> None:
-    with ledger.owner.transaction(force_rollback=True):
-        ledger.owner.execute("SET LOCAL ROLE eni_ledger_auditor")
-        row = ledger.owner.execute(
-            "SELECT last_position, last_entry, hash FROM audit.seals "
-            "ORDER BY last_position DESC LIMIT 1"
-        ).fetchone()
-    head = ledger.head()
-    assert row == (head.position, head.entry, head.hash)
+def test_p7_each_role_can_do_its_part(ledger: SealedLedger, database: str) -> None:
+    kept = ledger.head()
+    ledger.append(5)
+
+    @contextmanager
+    def acting_as(role: str) -> Iterator[Connection]:
+        own = Database(database, pool_size=1)
+        with own.transaction() as connection:
+            connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
+            yield connection
+        own.close()
+
+    with acting_as("eni_ledger_auditor") as auditor:
+        head = read_head(auditor, "c1")
+    assert head is not None
+    assert (head.position, head.entry, head.hash) == (kept.position, kept.entry, kept.hash)
+    with acting_as("eni_ledger_reconciler") as reconciler:
+        assert seal(reconciler) is not None
+        assert examine(reconciler, [kept]).findings == []
+    with acting_as("eni_ledger_writer") as writer:
+        verdict = examine(writer, [kept])
+    assert (verdict.findings, verdict.entries) == ([], 45)
 
 
 def test_p7_seals_survive_dump_and_restore(
