@@ -226,7 +226,8 @@ def rebuild_(
 
 
 @app.command(
-    epilog="Example: [bold]eni-ledger verify[/bold], then [bold]--repair[/bold] or [bold]--accept[/bold]"
+    epilog="Example: [bold]eni-ledger verify[/bold], then [bold]--repair[/bold] or [bold]--accept[/bold]; "
+    "[bold]eni-ledger verify --seal --head head.json[/bold]"
 )
 def verify(
     dry_run: Annotated[
