@@ -22,11 +22,14 @@ from ledger.store.database import Database
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Connection]:
-    """One transaction on the ledger of the settings; failures become CommandErrors."""
+def opened(settings: Settings, *, snapshot: bool = False) -> Iterator[Connection]:
+    """One transaction on the ledger of the settings; failures become CommandErrors.
+
+    `snapshot`: every statement sees the same moment, and none can write.
+    """
     database = Database(settings.postgres.dsn.get_secret_value(), pool_size=1)
     try:
-        with database.transaction() as connection:
+        with database.snapshot() if snapshot else database.transaction() as connection:
             yield connection
     except OperationalError as unavailable:
         raise CommandError(

@@ -1,6 +1,7 @@
 """Commands on the ledger itself: schema, pauses, reservations, and whether it agrees with itself."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from consumers.cli.book import (
     who,
 )
 from consumers.cli.errors import CommandError, WrongUsage
+from consumers.cli.seal import print_head, verify_seal
 from consumers.runtime.settings import load_settings
 from ledger.audit import health
 from ledger.audit.questions import reservations as read_reservations
@@ -26,7 +28,7 @@ from ledger.rules.networks import SECURITY_GROUPS_MAX
 from ledger.store import brakes, incarnations, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
-from ledger.store.rebuild import check, rebuild
+from ledger.store.rebuild import BrokenStory, Difference, check, rebuild
 from ledger.store.repairs import order_repair
 
 app = typer.Typer(add_completion=False)
@@ -211,23 +213,31 @@ def rebuild_(
 ) -> None:
     """Write the current state anew from the entries alone, or compare it with them."""
     settings = load_settings()
-    with opened(settings) as connection:
+    with opened(settings, snapshot=True) as connection:
         differences = check(connection)
-        for difference in differences:
-            typer.echo(f"{difference.table} {difference.key}: differs from the entries", err=True)
-        if only_check:
-            if differences:
-                raise CommandError(
-                    f"{len(differences)} rows differ: find out who wrote there, then `eni-ledger rebuild`"
-                )
-            typer.echo("current state is what the entries say")
-            return
-        rebuilt = rebuild(connection)
+    for difference in differences:
+        typer.echo(f"{difference.table} {difference.key}: {_told(difference)}", err=True)
+    if only_check:
+        if differences:
+            raise CommandError(
+                f"{len(differences)} rows differ: find out who wrote there, then `eni-ledger rebuild`"
+            )
+        typer.echo("current state is what the entries say")
+        return
+    try:
+        with opened(settings) as connection:
+            rebuilt = rebuild(connection)
+    except BrokenStory as broken:
+        raise CommandError(
+            f"{broken}. Nothing was written; `eni-ledger verify --seal` says whose entries were "
+            "changed: bring those back first"
+        ) from broken
     typer.echo(f"{rebuilt} allocations rebuilt; {len(differences)} rows had differed")
 
 
 @app.command(
-    epilog="Example: [bold]eni-ledger verify[/bold], then [bold]--repair[/bold] or [bold]--accept[/bold]"
+    epilog="Example: [bold]eni-ledger verify[/bold], then [bold]--repair[/bold] or [bold]--accept[/bold]; "
+    "[bold]eni-ledger verify --seal --head head.json[/bold]"
 )
 def verify(
     dry_run: Annotated[
@@ -239,20 +249,41 @@ def verify(
     accept: Annotated[
         bool, typer.Option("--accept", help="what stands was looked at and may stay as it is")
     ] = False,
+    seal: Annotated[
+        bool, typer.Option("--seal", help="hold every sealed entry against its seal instead")
+    ] = False,
+    head: Annotated[
+        list[Path] | None,
+        typer.Option(help="with --seal: compare with this export, too; may be given again"),
+    ] = None,
+    export_head: Annotated[
+        bool, typer.Option("--export-head", help="print the newest seal, to be kept elsewhere")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look for what a person should see, and say what a repair would do about it.
 
-    Drift, state that differs, open calls, brakes, parked work. Exit code 1 when something was found.
+    Drift, state that differs, open calls, brakes, parked work; with --seal: entries that were edited,
+    deleted or put in. Exit code 1 when something was found.
     """
-    if dry_run + repair + accept > 1:
-        raise typer.BadParameter("give one of --dry-run, --repair, --accept")
+    if dry_run + repair + accept + seal + export_head > 1:
+        raise typer.BadParameter("give one of --dry-run, --repair, --accept, --seal, --export-head")
+    if head and not seal:
+        raise typer.BadParameter("--head FILE goes with --seal")
+    if export_head:
+        print_head()
+        return
+    if seal:
+        verify_seal(head or [], as_json=as_json)
+        return
     settings = ledger_settings()
-    with opened(settings) as connection:
-        if accept:
+    if accept:
+        with opened(settings) as connection:
             _accept(connection, settings.cluster_id)
+    with opened(settings, snapshot=True) as connection:
         found = health.findings(connection, settings.cluster_id)
-        if repair:
+    if repair:
+        with opened(settings) as connection:
             _repair(connection, settings.cluster_id, found)
     if as_json:
         print_json(found)
@@ -260,6 +291,12 @@ def verify(
         _print_findings(found)
     if found:
         raise typer.Exit(1)
+
+
+def _told(difference: Difference) -> str:
+    if difference.table == "entry":
+        return f"its entries tell no story: {difference.holds}"
+    return "differs from the entries"
 
 
 def _repair(connection: Connection, cluster: str, found: list[health.Finding]) -> None:

@@ -11,16 +11,19 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel
 
+from consumers.contract.entries import EntryData
 from consumers.contract.events import HeartbeatData, ListedData
 from consumers.contract.objects import MODELS
 from consumers.contract.topics import (
     ACTIONS,
     ENTITIES,
+    ENTRY_TYPE,
     NAMESPACED,
     Action,
     Entity,
     dead_letter_topic,
     entity_topic,
+    entries_topic,
     event_type,
 )
 
@@ -52,6 +55,12 @@ def document() -> dict[str, Any]:
                 for action in ACTIONS
             },
         }
+    messages[_ENTRY] = _entry_message(_schema(schemas, EntryData))
+    channels["entries"] = {
+        "address": entries_topic(),
+        "description": "One partition: the order of the ledger's feed.",
+        "messages": {"recorded": {"$ref": f"#/components/messages/{_ENTRY}"}},
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -69,8 +78,46 @@ def document() -> dict[str, Any]:
                 "summary": f"The ledger's intake reads {entity} messages; any producer may write them.",
             }
             for entity in ENTITIES
+        }
+        | {
+            "publish-entries": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/entries"},
+                "summary": "The ledger's intake publishes every entry, at least once, without gaps.",
+            }
         },
         "components": {"messages": messages, "schemas": dict(sorted(schemas.items()))},
+    }
+
+
+_ENTRY: Final = "entry-recorded"
+
+
+def _entry_message(payload: dict[str, Any]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": {"type": "string", "minLength": 1, "maxLength": 256},
+        "ce_source": {"type": "string", "pattern": "^/clusters/[A-Za-z0-9._-]{1,128}$"},
+        "ce_type": {"const": ENTRY_TYPE},
+        "ce_position": {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
+        "ce_incarnation": {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
+        "ce_subject": {
+            "type": "string",
+            "description": "<namespace>/<pod>; absent where the entry is about no Pod",
+        },
+        "ce_time": {"type": "string", "format": "date-time"},
+    }
+    required = [name for name in attributes if name != "ce_subject"]
+    return {
+        "name": ENTRY_TYPE,
+        "summary": "One entry of the ledger. Within an incarnation positions have no gap.",
+        "headers": {"type": "object", "properties": attributes, "required": required},
+        "payload": payload,
+        "bindings": {
+            "kafka": {
+                "key": {"type": "string", "description": "<cluster>/<namespace>/<pod> or <cluster>"}
+            }
+        },
     }
 
 

@@ -70,7 +70,7 @@ def encode_listed(
     identity = event_id(
         cluster, entity, "listed", range_text, epoch=epoch, resource_version=resource_version
     )
-    return _encode(
+    return encode_event(
         {
             "id": identity,
             "source": source_of(cluster),
@@ -97,14 +97,14 @@ def encode_heartbeat(
     data = {
         "partition": beat.partition,
         "continuousFrom": str(beat.continuous_from),
-        "aliveAt": None if beat.alive_at is None else _rfc3339(beat.alive_at),
+        "aliveAt": None if beat.alive_at is None else rfc3339(beat.alive_at),
         "synced": beat.synced,
     }
-    moment = f"{beat.partition}\t{_rfc3339(time)}"
+    moment = f"{beat.partition}\t{rfc3339(time)}"
     identity = event_id(
         cluster, entity, "heartbeat", moment, epoch=epoch, resource_version=resource_version
     )
-    return _encode(
+    return encode_event(
         {
             "id": identity,
             "source": source_of(cluster),
@@ -148,7 +148,7 @@ def _encode_object(
     metadata = trimmed["metadata"]
     subject = object_key(metadata.get("namespace", ""), metadata["name"])
     version = int(metadata["resourceVersion"])
-    return _encode(
+    return encode_event(
         {
             "id": event_id(cluster, entity, action, subject, epoch=epoch, resource_version=version),
             "source": source_of(cluster),
@@ -163,16 +163,18 @@ def _encode_object(
     )
 
 
-def _encode(
+def encode_event(
     attributes: dict[str, str], *, key: str, time: datetime | None, data: dict[str, Any]
 ) -> Encoded:
+    """An event in binary mode: `attributes` beside specversion and time, `data` as JSON."""
     whole = {"specversion": "1.0", **attributes}
     if time is not None:
-        whole["time"] = _rfc3339(time)
+        whole["time"] = rfc3339(time)
     headers = tuple((f"ce_{name}", value.encode()) for name, value in whole.items())
     content_type = ("content-type", _CONTENT_TYPE)
     return Encoded(key.encode(), msgspec.json.encode(data), (*headers, content_type))
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """A time as every message has it, in UTC."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

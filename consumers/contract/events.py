@@ -1,16 +1,15 @@
 """One message of the contract: what it is, how to read it from a Kafka record, how to write it.
 
-CloudEvents 1.0 over Kafka, binary mode (`ce_*` headers; what we produce) and structured mode
-(accepted). `decode` either returns a Message whose every string can be stored in PostgreSQL, or
-raises ContractError; nothing else, whatever the bytes. Types and limits are in words in
-README.md of this folder.
+CloudEvents 1.0 over Kafka, binary mode (`ce_*` headers; what we produce) and structured mode (accepted).
+`decode` either returns a Message whose every string can be stored in PostgreSQL, or raises
+ContractError; nothing else, whatever the bytes. In words: README.md of this folder.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -37,6 +36,9 @@ STRUCTURED: Final = "application/cloudevents+json"
 _SOURCE: Final = re.compile(r"/clusters/([A-Za-z0-9._-]{1,128})")
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+#: A model of CloudEvents attributes.
+Attributes = TypeVar("Attributes", bound=BaseModel)
 
 
 class Record(NamedTuple):
@@ -152,13 +154,12 @@ class Message:
 
     @property
     def key(self) -> str:
-        """`<namespace>/<name>` or `<name>`: the object's place in the key order of listed pages."""
+        """The object's place in the key order of listed pages."""
         return object_key(self.namespace, self.name)
 
 
 def object_key(namespace: str, name: str) -> str:
-    """`<namespace>/<name>`, or `<name>` for cluster-scoped objects: subject, page keys, end of
-    the Kafka key."""
+    """`<namespace>/<name>`, cluster-scoped `<name>`: subject, page keys, end of the Kafka key."""
     return f"{namespace}/{name}" if namespace else name
 
 
@@ -220,6 +221,12 @@ def decode(record: Record, limit: int = MESSAGE_BYTES_MAX) -> Message:
     Raises ContractError, and nothing else. Messages of other clusters are valid: the reader
     decides.
     """
+    attributes, data = read_event(record, limit)
+    return _message(record, read_attributes(Envelope, attributes), data)
+
+
+def read_event(record: Record, limit: int) -> tuple[dict[str, Any], object]:
+    """CloudEvents attributes and data of a record, in whichever mode. Raises ContractError."""
     if record.value is None:
         raise ContractError(
             "tombstone", "the record has no value; a deletion is a .deleted.v1 message"
@@ -246,12 +253,11 @@ def decode(record: Record, limit: int = MESSAGE_BYTES_MAX) -> Message:
             if name.startswith("ce_")
         }
         data = _json_object(record.value, "data")
-    return _message(record, _envelope(attributes), data)
+    return attributes, data
 
 
 def _headers(pairs: Iterable[tuple[str, bytes]]) -> dict[str, str]:
-    """Header name (lower case) -> text. Headers that are not ours may hold any bytes and are
-    left out."""
+    """Header name (lower case) -> text. Those that are not ours may hold any bytes, and are left out."""
     headers: dict[str, str] = {}
     for raw_name, value in pairs:
         name = raw_name.lower()
@@ -293,8 +299,7 @@ def _refuse_nul(text: str, where: str) -> None:
 
 
 def _refuse_nul_within(node: object, where: str) -> None:
-    """Walks without recursion: the parser has already bounded the depth, not the stack we stand
-    on."""
+    """Walks without recursion: the parser has bounded the depth, not the stack we stand on."""
     stack: list[object] = [node]
     while stack:
         current = stack.pop()
@@ -322,9 +327,10 @@ def _refuse_deep(node: object) -> None:
     raise ContractError("data", f"the object is nested deeper than {DEPTH_MAX} levels")
 
 
-def _envelope(attributes: Mapping[str, Any]) -> Envelope:
+def read_attributes(model: type[Attributes], attributes: Mapping[str, Any]) -> Attributes:
+    """The attributes as a model has them. Raises ContractError naming the wrong one."""
     try:
-        return Envelope.model_validate(attributes)
+        return model.model_validate(attributes)
     except ValidationError as refused:
         first = refused.errors(include_url=False, include_input=False)[0]
         raise ContractError(
@@ -339,20 +345,17 @@ def _message(record: Record, envelope: Envelope, data: object) -> Message:
         raise ContractError("unknown-type", str(unknown)) from unknown
     if not record.topic.endswith(f".{entity}.v1"):
         raise ContractError("mismatch", f"a {envelope.type} message on topic {record.topic}")
-    source = _SOURCE.fullmatch(envelope.source)
-    if source is None:
-        raise ContractError(
-            "envelope", f"source {envelope.source[:120]!r} is not /clusters/<cluster_id>"
-        )
-    resource_version = _decimal(envelope.resourceversion, "resourceversion", RESOURCE_VERSION_MAX)
-    cluster = source.group(1)
+    resource_version = read_decimal(
+        envelope.resourceversion, "resourceversion", RESOURCE_VERSION_MAX
+    )
+    cluster = read_source(envelope.source)
     namespace, name, uid = "", "", ""
     obj: dict[str, Any] | None = None
     page: ListedPage | None = None
     heartbeat: Heartbeat | None = None
     if action in ("observed", "deleted"):
         namespace, name = _subject(envelope.subject, entity)
-        _same_key(record.key, f"{cluster}/{envelope.subject}")
+        same_key(record.key, f"{cluster}/{envelope.subject}")
         obj = _object(entity, data, namespace, name, envelope.resourceversion)
         uid = obj["metadata"]["uid"]
         if resource_version == 0:
@@ -360,7 +363,7 @@ def _message(record: Record, envelope: Envelope, data: object) -> Message:
     else:
         if envelope.subject:
             raise ContractError("mismatch", f"a {action} message has no subject")
-        _same_key(record.key, cluster)
+        same_key(record.key, cluster)
         page = _page(data) if action == "listed" else None
         heartbeat = _heartbeat(data, resource_version) if action == "heartbeat" else None
     return Message(
@@ -370,19 +373,28 @@ def _message(record: Record, envelope: Envelope, data: object) -> Message:
         entity=entity,
         action=action,
         cluster=cluster,
-        epoch=_decimal(envelope.epoch, "epoch", EPOCH_MAX),
+        epoch=read_decimal(envelope.epoch, "epoch", EPOCH_MAX),
         resource_version=resource_version,
         namespace=namespace,
         name=name,
         uid=uid,
-        time=_time(envelope.time, "time"),
+        time=read_time(envelope.time, "time"),
         object=obj,
         page=page,
         heartbeat=heartbeat,
     )
 
 
-def _decimal(text: str, what: str, maximum: int) -> int:
+def read_source(text: str) -> str:
+    """The cluster of a `source`. Raises ContractError."""
+    source = _SOURCE.fullmatch(text)
+    if source is None:
+        raise ContractError("envelope", f"source {text[:120]!r} is not /clusters/<cluster_id>")
+    return source.group(1)
+
+
+def read_decimal(text: str, what: str, maximum: int) -> int:
+    """A decimal number without sign or leading zeros, up to `maximum`. Raises ContractError."""
     if not _DECIMAL.fullmatch(text) or int(text) > maximum:
         raise ContractError(
             "envelope", f"{what} {text[:40]!r} is not a decimal number up to {maximum}"
@@ -390,7 +402,8 @@ def _decimal(text: str, what: str, maximum: int) -> int:
     return int(text)
 
 
-def _time(text: str | None, what: str) -> datetime | None:
+def read_time(text: str | None, what: str) -> datetime | None:
+    """An RFC 3339 time with a zone, in UTC; None stays None. Raises ContractError."""
     if text is None:
         return None
     try:
@@ -413,7 +426,8 @@ def _subject(subject: str, entity: Entity) -> tuple[str, str]:
     return namespace, name
 
 
-def _same_key(key: bytes | None, expected: str) -> None:
+def same_key(key: bytes | None, expected: str) -> None:
+    """Raises ContractError where a record's key is not what its attributes say."""
     if key is None or key != expected.encode():
         raise ContractError(
             "mismatch", f"key {key!r:.160} is not {expected!r}, which source and subject say"
@@ -444,7 +458,8 @@ def _object(
     return obj
 
 
-def _validated(model: type[BaseModel], data: object) -> Any:
+def validated(model: type[BaseModel], data: object) -> Any:
+    """`data` as the model has it. Raises ContractError naming the first wrong field."""
     try:
         return model.model_validate(data)
     except ValidationError as refused:
@@ -455,10 +470,10 @@ def _validated(model: type[BaseModel], data: object) -> Any:
 
 
 def _page(data: object) -> ListedPage:
-    listed: ListedData = _validated(ListedData, data)
+    listed: ListedData = validated(ListedData, data)
     items = tuple(
         ListedItem(
-            item.key, item.uid, _decimal(item.resource_version, "item", RESOURCE_VERSION_MAX)
+            item.key, item.uid, read_decimal(item.resource_version, "item", RESOURCE_VERSION_MAX)
         )
         for item in listed.items
     )
@@ -474,10 +489,12 @@ def _page(data: object) -> ListedPage:
 
 
 def _heartbeat(data: object, watermark: int) -> Heartbeat:
-    beat: HeartbeatData = _validated(HeartbeatData, data)
-    continuous_from = _decimal(beat.continuous_from, "continuousFrom", RESOURCE_VERSION_MAX)
+    beat: HeartbeatData = validated(HeartbeatData, data)
+    continuous_from = read_decimal(beat.continuous_from, "continuousFrom", RESOURCE_VERSION_MAX)
     if continuous_from > watermark:
         raise ContractError(
             "data", f"continuousFrom {continuous_from} is above the watermark {watermark}"
         )
-    return Heartbeat(beat.partition, continuous_from, _time(beat.alive_at, "aliveAt"), beat.synced)
+    return Heartbeat(
+        beat.partition, continuous_from, read_time(beat.alive_at, "aliveAt"), beat.synced
+    )

@@ -21,7 +21,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from consumers.contract.topics import DEFAULT_PARTITIONS, all_topics
+from consumers.contract.topics import all_topics, partitions_of
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.settings import KafkaSettings
 
@@ -151,7 +151,6 @@ async def ensure_topics(
     topics: Iterable[str] | None = None,
     *,
     client_id: str = "eni-ledger-setup",
-    partitions: int = DEFAULT_PARTITIONS,
 ) -> tuple[str, ...]:
     """Create the missing topics and return their names; existing ones are left as they are.
 
@@ -165,23 +164,23 @@ async def ensure_topics(
         if not missing:
             return ()
         brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
-        refused = await _create(admin, missing, partitions, min(_REPLICAS_WANTED, brokers))
+        refused = await _create(admin, missing, min(_REPLICAS_WANTED, brokers))
     if refused:
         causes = "; ".join(f"topic {topic}: {error}" for topic, error in sorted(refused.items()))
         raise KafkaSetupError(
             f"{causes}: create the topics yourself (deploy/kafka), or allow principal "
             f"{settings.sasl_username or 'of this process'} to create them"
         )
-    _log.info("topics created", topics=missing, partitions=partitions)
+    _log.info("topics created", topics=missing)
     return tuple(missing)
 
 
 async def _create(
-    admin: AIOKafkaAdminClient, topics: list[str], partitions: int, replicas: int
+    admin: AIOKafkaAdminClient, topics: list[str], replicas: int
 ) -> dict[str, KafkaError]:
     """The topics that could not be created, with the broker's reason."""
     response = await admin.create_topics(
-        [NewTopic(name, num_partitions=partitions, replication_factor=replicas) for name in topics]
+        [NewTopic(name, partitions_of(name), replicas) for name in topics]
     )
     refused: dict[str, KafkaError] = {}
     for topic, code, *rest in response.topic_errors:

@@ -22,6 +22,9 @@ DEFAULT_PREFIX: Final = "eni-ledger"
 DEFAULT_PARTITIONS: Final = 6
 
 TYPE_VERSION: Final = "v1"
+
+#: The only type on the topic of entries.
+ENTRY_TYPE: Final = f"io.eni-ledger.entry.recorded.{TYPE_VERSION}"
 _TYPE = re.compile(r"io\.eni-ledger\.([a-z]+)\.([a-z]+)\.(v[0-9]+)")
 
 
@@ -42,6 +45,11 @@ def entity_topics(prefix: str = DEFAULT_PREFIX) -> dict[str, Entity]:
 def entries_topic(prefix: str = DEFAULT_PREFIX) -> str:
     """The topic of the ledger's own entries, in feed order."""
     return f"{prefix}.entries.v1"
+
+
+def partitions_of(topic: str) -> int:
+    """How many partitions a topic gets when we create it. Entries have one order, hence one."""
+    return 1 if topic.endswith(".entries.v1") else DEFAULT_PARTITIONS
 
 
 def dead_letter_topic(topic: str) -> str:

@@ -1,11 +1,10 @@
-"""The intake process: reads every topic, takes each poll in as one transaction, feeds dead letters.
+"""The intake process: takes in every topic, poll by poll, and publishes dead letters and entries.
 
 Any number of replicas: the consumer group decides who reads which partition, the ledger who may
 record it. Broker or database down: it waits, says so in /readyz, and goes on where it stood.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable
 from uuid import UUID, uuid4
 
@@ -24,11 +23,13 @@ from consumers.contract.kafka_client import (
 )
 from consumers.contract.topics import entity_topics
 from consumers.intake.dead_letter_topics import publish_dead_letters
+from consumers.intake.outbox import publish_entries
 from consumers.intake.positions import Positions, as_record
 from consumers.intake.taking_in import Taken, take_in
 from consumers.runtime import metrics
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
+from consumers.runtime.signals import pause
 from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database
 from ledger.store.guard import unsafe
 from ledger.store.inputs import ZombieConsumer
@@ -43,6 +44,7 @@ TRANSACTIONS = metrics.histogram("intake_transaction_seconds", "one poll's trans
 _POLL_MS = 200
 _RETRY_S = 1.0
 _HEAL_EVERY_S = 3.0
+_LAST_BATCH_S = 5.0
 
 
 async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
@@ -55,21 +57,34 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         application_name="eni-ledger-intake",
     )
     health.ready("kafka", False, "connecting")
+    publishing: asyncio.Task[None] | None = None
     try:
         while not stop.is_set():
             try:
                 why = await asyncio.to_thread(_unsafe, settings, database)
                 health.ready("guard", why is None, why or "the right schema and clock")
                 if why is None:
+                    publishing = publishing or asyncio.create_task(
+                        publish_entries(settings, database, stop, uuid4)
+                    )
                     await _serve(settings, database, stop, health)
                 else:
                     _log.error("not taking in yet", cause=why)
             except (KafkaError, KafkaSetupError, OSError) as unavailable:
                 health.ready("kafka", False, f"connecting again: {unavailable!r}")
                 _log.warning("Kafka is unavailable: connecting again", cause=repr(unavailable))
-            await _pause(stop, 0 if stop.is_set() else _RETRY_S)
+            await pause(stop, 0 if stop.is_set() else _RETRY_S)
     finally:
+        if publishing is not None:
+            await _ended(publishing, _LAST_BATCH_S if stop.is_set() else 0)
         database.close()
+
+
+async def _ended(task: "asyncio.Task[None]", grace_s: float) -> None:
+    """Wait for what is in flight, so long; then cut it off: what was not acknowledged is repeated."""
+    await asyncio.wait({task}, timeout=grace_s)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _unsafe(settings: Settings, database: Database) -> str | None:
@@ -201,7 +216,7 @@ class Intake:
         cause = " ".join(str(getattr(unavailable, "orig", unavailable)).split())
         self.health.ready("postgres", False, f"trying again: {cause}")
         _log.warning("PostgreSQL is unavailable: trying again", cause=cause)
-        await _pause(self._stop, _RETRY_S)
+        await pause(self._stop, _RETRY_S)
 
 
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -227,8 +242,3 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         else:
             # Ready once the group has spoken: before that, what is produced waits unread.
             self._health.ready("kafka", True, _reading(self._consumer))
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

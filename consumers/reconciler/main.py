@@ -1,4 +1,4 @@
-"""The reconciler process: workers on due work, the sequencer of the feed, and a guard at the door.
+"""The reconciler process: workers on due work, the feed's sequencer and seal, a guard at the door.
 
 Before it acts it makes sure that the API server is the cluster it means (P11), that the ledger's
 clock is the database's own, and that the schema is the one this code knows.
@@ -22,6 +22,7 @@ from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
 from consumers.reconciler.incumbent import why_not_master
+from consumers.reconciler.sealing import keep_sealed
 from consumers.reconciler.tools import Tools
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
@@ -50,7 +51,7 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
     _require(settings)
     database = Database(
         settings.postgres.dsn.get_secret_value(),
-        pool_size=max(settings.postgres.pool_size, settings.reconciler.workers + 3),
+        pool_size=max(settings.postgres.pool_size, settings.reconciler.workers + 4),
         statement_timeout_s=settings.postgres.statement_timeout_s,
         idle_in_transaction_s=FROZEN_AFTER_S,
         application_name="eni-ledger-reconciler",
@@ -130,6 +131,7 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     dispatcher = Dispatcher(tools)
     dispatcher.hold_back("whether the incumbent runs has not been looked at yet")
     running = asyncio.create_task(asyncio.to_thread(dispatcher.run))
+    sealing = asyncio.create_task(keep_sealed(tools.database, stop))
     listening = threading.Thread(
         target=_listen, args=(tools.database.dsn, dispatcher.wake, stop), daemon=True
     )
@@ -150,6 +152,7 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
             await asyncio.wait_for(stop.wait(), _FEED_EVERY_S)
     dispatcher.stop()
     await running
+    await sealing
 
 
 def _keep_the_book(tools: Tools) -> None:

@@ -1,10 +1,11 @@
-"""SIGTERM and SIGINT: the first asks the process to finish its work, the second ends it now."""
+"""SIGTERM and SIGINT: the first asks the process to finish its work, the second ends it now; and
+waiting in a way that a signal ends."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import structlog
 
@@ -13,7 +14,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger(__name__)
 
 
-@contextmanager
+@contextlib.contextmanager
 def stop_on_signals() -> Iterator[asyncio.Event]:
     """Within the block, the first stop signal sets the event and the second ends the process.
 
@@ -37,3 +38,9 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
     finally:
         for each in STOP_SIGNALS:
             loop.remove_signal_handler(each)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until `stop`."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -16,7 +16,7 @@ from ledger.rules.drift import Remedy, Suspicion, agrees, remedy
 from ledger.rules.podeni_drift import Deleted, Differs, Judgement, Taken, at_rest, judge_podeni
 from ledger.store import incarnations
 from ledger.store.database import ledger_now
-from ledger.store.rebuild import check
+from ledger.store.rebuild import Difference, check
 from ledger.store.work import WorkKey
 
 
@@ -79,16 +79,11 @@ _REMEDIES: dict[Remedy, str] = {
 
 
 def findings(connection: Connection, cluster: str) -> list[Finding]:
-    """Everything worth a look, the most serious first; empty when all is well."""
-    found = [
-        Finding(
-            "the tables differ from the entries",
-            f"{difference.table} {difference.key}",
-            f"holds {difference.holds}; the entries say {difference.should_hold}",
-            "find out who wrote there, then `eni-ledger rebuild`",
-        )
-        for difference in check(connection)
-    ]
+    """Everything worth a look, the most serious first; empty when all is well.
+
+    On a ledger at work it takes a transaction of one snapshot (`Database.snapshot`).
+    """
+    found = [_difference(difference) for difference in check(connection)]
     found += _calls(connection, cluster)
     for scope, by, reason in connection.exec_driver_sql(_BRAKES, {"cluster": cluster}):
         accept = by in ("sweep", incarnations.BY)
@@ -105,6 +100,22 @@ def findings(connection: Connection, cluster: str) -> list[Finding]:
             Finding("dead letters", str(letters), "messages not taken in", "`eni-ledger dlq list`")
         )
     return found
+
+
+def _difference(difference: Difference) -> Finding:
+    if difference.table == "entry":
+        return Finding(
+            "entries tell no story",
+            f"allocation {difference.key}",
+            difference.holds or "",
+            "`eni-ledger verify --seal` says which were changed: bring those back",
+        )
+    return Finding(
+        "the tables differ from the entries",
+        f"{difference.table} {difference.key}",
+        f"holds {difference.holds}; the entries say {difference.should_hold}",
+        "find out who wrote there, then `eni-ledger rebuild`",
+    )
 
 
 def _calls(connection: Connection, cluster: str) -> Iterator[Finding]:

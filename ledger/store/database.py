@@ -64,6 +64,14 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One transaction whose every statement sees the same moment; it can't write."""
+        with self.engine.connect().execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        ) as connection:
+            yield connection
+
+    @contextmanager
     def session(self) -> Iterator[Connection]:
         """A connection whose transactions the caller ends; closed for good afterwards."""
         with self.engine.connect() as connection:

@@ -30,6 +30,14 @@ def unconfirmed(connection: Connection) -> str | None:
     return None
 
 
+def newest_incarnation(connection: Connection) -> int:
+    """The number of the newest one that was noted; 0 before the first."""
+    number: int = connection.exec_driver_sql(
+        "SELECT coalesce(max(number), 0) FROM ledger.incarnation"
+    ).scalar_one()
+    return number
+
+
 def confirm_incarnation(
     connection: Connection, cluster: str, *, standby_loses_nothing: bool
 ) -> str | None:

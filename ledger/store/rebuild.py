@@ -1,39 +1,69 @@
 """Current state from the entries alone (P6): compare it with what the tables hold, or restore it.
 
 The fold here is the one that wrote the tables, entry by entry instead of batch by batch; what it
-gives has to be identical, row for row.
+gives has to be identical, row for row. Both stream: what is held in memory is one story, or one
+batch of them.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, CursorResult
 
 from ledger.rules.allocation import Allocation, Recorded, evolve
+from ledger.rules.cloud_calls import CloudCall, follow
 from ledger.rules.entries import read_entry
 from ledger.rules.tenures import Turnover
 from ledger.store import rows
 from ledger.store.named_sql import queries
 
-_ENTRIES = """
-SELECT id, allocation_id, version, kind, recorded_at, data FROM ledger.entry
-WHERE allocation_id IS NOT NULL ORDER BY allocation_id, version
-"""
+#: Allocations that are written together.
+_BATCH = 500
+
+_MOMENTS = frozenset(
+    [
+        "ttl_due",
+        "created_at",
+        "changed_at",
+        "since",
+        "until",
+        "intended_at",
+        "deadline",
+        "settled_at",
+    ]
+)
+_JSON = frozenset({"state", "parameters"})
+#: What a held row is found by, beside its content.
+_PLACE = frozenset({"allocation_id", "key"})
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One row that isn't what the entries say: the table, its key, both contents as text."""
+    """One row that isn't what the entries say: the table, its key, both contents as text.
+
+    Where the entries themselves don't tell a story, the table is `entry`, the key the allocation's
+    id, and `holds` says why.
+    """
 
     table: str
     key: str
     holds: str | None
     should_hold: str | None
+
+
+class BrokenStory(Exception):  # noqa: N818 - names what was found
+    """Entries of one allocation that can't have followed each other: somebody else wrote there."""
+
+    def __init__(self, allocation_id: UUID, why: str) -> None:
+        super().__init__(f"the entries of allocation {allocation_id} tell no story: {why}")
+        self.allocation_id = allocation_id
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +82,22 @@ class Told:
 
     state: Allocation
     periods: tuple[Period, ...]
+    calls: tuple[CloudCall, ...]
 
 
 def tell(story: list[Recorded]) -> Told:
     """Fold one whole story. Entries of one moment may open one period at most."""
     state: Allocation | None = None
     periods: list[Period] = []
+    calls: dict[UUID, CloudCall] = {}
     for at, moment in groupby(story, key=lambda recorded: recorded.recorded_at):
         turnover = Turnover()
         for recorded in moment:
             earlier, state = state, evolve(state, recorded)
             turnover.follow(earlier, state)
+            call = follow(calls, recorded.entry, at)
+            if call is not None:
+                calls[call.intent] = call
         assert state is not None
         if turnover.closed_by is not None:
             last = periods.pop()
@@ -71,66 +106,177 @@ def tell(story: list[Recorded]) -> Told:
             row = rows.tenure_row(state, *turnover.opened)
             periods.append(Period(row, at, None, None))
     assert state is not None, "a story has at least one entry"
-    return Told(state, tuple(periods))
+    return Told(state, tuple(periods), tuple(calls.values()))
 
 
-def stories(connection: Connection) -> Iterator[Told]:
+def stories(connection: Connection) -> Generator[tuple[UUID, Told | BrokenStory]]:
     """Every allocation's story, folded, in the order of their ids."""
-    # For this query alone: set on the connection, it would make cursors of later writes as well.
-    found = connection.exec_driver_sql(_ENTRIES, execution_options={"stream_results": True})
-    for _, entries in groupby(found, key=lambda row: row.allocation_id):
-        yield tell([_recorded(row) for row in entries])
+    with closing(_stream(connection, "stories")) as found:
+        for allocation_id, entries in groupby(found, key=lambda row: row.allocation_id):
+            story = list(entries)
+            try:
+                told: Told | BrokenStory = tell([_recorded(row) for row in story])
+            except Exception as impossible:  # noqa: BLE001 - whatever a hand-written entry does to it
+                told = BrokenStory(allocation_id, f"{type(impossible).__name__}: {impossible}")
+            yield allocation_id, told
 
 
 def check(connection: Connection) -> list[Difference]:
-    """Every row of allocation and tenure that differs from what the entries tell."""
+    """Every row of allocation, tenure and cloud_call that differs from what the entries tell.
+
+    On a ledger at work it takes a transaction of one snapshot (`Database.snapshot`).
+    """
     differences: list[Difference] = []
-    allocations = _held_allocations(connection)
-    tenures = _held_tenures(connection)
-    for told in stories(connection):
-        id_ = told.state.id
-        should = _comparable(rows.allocation_row(told.state))
-        differences += _compare("allocation", str(id_), allocations.pop(id_, None), should)
-        for period in told.periods:
-            key = (id_, period.row.version)
-            differences += _compare(
-                "tenure",
-                f"{id_} v{period.row.version}",
-                tenures.pop(key, None),
-                _period_text(period),
-            )
-    for id_, holds in allocations.items():
-        differences.append(Difference("allocation", str(id_), holds, None))
-    for (id_, version), holds in tenures.items():
-        differences.append(Difference("tenure", f"{id_} v{version}", holds, None))
+    with ExitStack() as opened:
+        tables = [
+            _Table(name, opened.enter_context(closing(_stream(connection, f"held_{name}"))))
+            for name in ("allocation", "tenure", "cloud_call")
+        ]
+        for allocation_id, told in stories(connection):
+            if isinstance(told, BrokenStory):
+                differences.append(Difference("entry", str(allocation_id), told.why, None))
+            should = None if isinstance(told, BrokenStory) else _should_hold(told)
+            for table in tables:
+                held = table.take(allocation_id, differences)
+                if should is not None:
+                    differences += _compare(table.name, held, should[table.name])
+        for table in tables:
+            table.take(None, differences)
     return differences
 
 
 def rebuild(connection: Connection) -> int:
-    """Write allocation and tenure anew from the entries; returns how many allocations.
+    """Write allocation, tenure and cloud_call anew from the entries; returns how many allocations.
 
-    One transaction: others wait, and see the old rows or the new ones.
+    One transaction: others wait, and see the old rows or the new ones. Raises BrokenStory where
+    entries tell no story; nothing is written then.
     """
     # Before the entries are read: one committed in between would be missing from what is written.
     connection.exec_driver_sql(
-        "LOCK TABLE ledger.allocation, ledger.tenure IN ACCESS EXCLUSIVE MODE"
+        "LOCK TABLE ledger.allocation, ledger.tenure, ledger.cloud_call IN ACCESS EXCLUSIVE MODE"
     )
-    told = list(stories(connection))
-    connection.exec_driver_sql("DELETE FROM ledger.tenure")
-    connection.exec_driver_sql("DELETE FROM ledger.allocation")
-    sql = queries("book")
-    for one in told:
-        row = rows.allocation_row(one.state)
-        connection.exec_driver_sql(sql["write_allocations"], rows.columns([row]))
-        for period in one.periods:
-            bound = {"at": period.since, **rows.columns([period.row])}
-            connection.exec_driver_sql(sql["open_tenures"], bound)
-            if period.until is not None:
-                ending = rows.EndingRow(one.state.id, period.closed_by or 0)
-                connection.exec_driver_sql(
-                    sql["close_tenures"], {"at": period.until, **rows.columns([ending])}
-                )
-    return len(told)
+    for table in ("tenure", "cloud_call", "allocation"):
+        connection.exec_driver_sql(f"DELETE FROM ledger.{table}")  # noqa: S608 - our own names
+    count = 0
+    with closing(stories(connection)) as told:
+        while batch := [_whole(one) for _, one in islice(told, _BATCH)]:
+            _write(connection, batch)
+            count += len(batch)
+    return count
+
+
+def _whole(told: Told | BrokenStory) -> Told:
+    if isinstance(told, BrokenStory):
+        raise told
+    return told
+
+
+def _write(connection: Connection, batch: Sequence[Told]) -> None:
+    sql = queries("book") | queries("rebuild")
+    states = [rows.allocation_row(told.state) for told in batch]
+    connection.exec_driver_sql(sql["write_allocations"], rows.columns(states))
+    for query, restored in (
+        ("restore_tenures", [_period_row(period) for told in batch for period in told.periods]),
+        ("restore_calls", [_call_row(told.state, call) for told in batch for call in told.calls]),
+    ):
+        if restored:
+            bound = {name: [row[name] for row in restored] for name in restored[0]}
+            connection.exec_driver_sql(sql[query], bound)
+
+
+def _period_row(period: Period) -> dict[str, Any]:
+    return {
+        **period.row._asdict(),
+        "since": period.since.isoformat(),
+        "until": period.until.isoformat() if period.until else None,
+        "closed_by": period.closed_by,
+    }
+
+
+def _call_row(state: Allocation, call: CloudCall) -> dict[str, Any]:
+    return {
+        "intent": call.intent,
+        "id": state.id,
+        "cluster": state.cluster,
+        "api": call.api,
+        "client_token": call.client_token,
+        "parameters": json.dumps(dict(call.parameters)),
+        "intended_at": call.intended_at.isoformat(),
+        "deadline": call.deadline.isoformat(),
+        "settled_at": call.settled_at.isoformat() if call.settled_at else None,
+        "outcome": call.outcome,
+        "code": call.code,
+        "request_id": call.request_id,
+    }
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+class _Table:
+    """The rows of a table, allocation by allocation, as a stream that is read once."""
+
+    def __init__(self, name: str, found: CursorResult[Any]) -> None:
+        self.name = name
+        self._rows = iter(found)
+        self._next: Any = next(self._rows, None)
+
+    def take(self, allocation_id: UUID | None, differences: list[Difference]) -> dict[str, str]:
+        """Key -> content of the rows of this allocation; None: all that are left.
+
+        Rows of allocations before it have no entries: each is a difference.
+        """
+        held: dict[str, str] = {}
+        while self._next is not None:
+            row = self._next
+            if allocation_id is not None and row.allocation_id > allocation_id:
+                break
+            content = _text(row._mapping)
+            if row.allocation_id == allocation_id:
+                held[row.key] = content
+            else:
+                differences.append(Difference(self.name, row.key, content, None))
+            self._next = next(self._rows, None)
+        return held
+
+
+def _compare(table: str, held: Mapping[str, str], should: Mapping[str, str]) -> list[Difference]:
+    return [
+        Difference(table, key, held.get(key), should.get(key))
+        for key in {**should, **held}
+        if held.get(key) != should.get(key)
+    ]
+
+
+def _should_hold(told: Told) -> dict[str, dict[str, str]]:
+    """Table -> key -> content, as `_Table.take` reads them."""
+    id_ = told.state.id
+    return {
+        "allocation": {str(id_): _text(rows.allocation_row(told.state)._asdict())},
+        "tenure": {f"{id_} v{each.row.version}": _text(_period_row(each)) for each in told.periods},
+        "cloud_call": {
+            f"{id_} intent {each.intent}": _text(_call_row(told.state, each)) for each in told.calls
+        },
+    }
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    plain = {}
+    for name, value in content.items():
+        if name in _MOMENTS:
+            plain[name] = _instant(value)
+        elif name in _JSON and isinstance(value, str):
+            plain[name] = json.loads(value)
+        elif name not in _PLACE:
+            plain[name] = value
+    return json.dumps(plain, default=str, sort_keys=True)
+
+
+def _instant(moment: datetime | str | None) -> float | None:
+    if moment is None:
+        return None
+    parsed = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return parsed.timestamp()
 
 
 def _recorded(row: Any) -> Recorded:
@@ -142,60 +288,7 @@ def _recorded(row: Any) -> Recorded:
     )
 
 
-def _compare(table: str, key: str, holds: str | None, should_hold: str) -> list[Difference]:
-    return [] if holds == should_hold else [Difference(table, key, holds, should_hold)]
-
-
-def _comparable(row: rows.AllocationRow) -> str:
-    moments = {
-        name: _instant(getattr(row, name)) for name in ("ttl_due", "created_at", "changed_at")
-    }
-    return _text({**row._asdict(), **moments, "state": json.loads(row.state)})
-
-
-def _held_allocations(connection: Connection) -> dict[UUID, str]:
-    names = ", ".join(
-        f"host({name}) AS {name}" if name in ("ipv4", "ipv6") else name
-        for name in rows.AllocationRow._fields
-    )
-    found = connection.exec_driver_sql(f"SELECT {names} FROM ledger.allocation")  # noqa: S608 - our own names
-    held = {}
-    for row in found.mappings():
-        moments = {name: row[name] for name in ("ttl_due", "created_at", "changed_at")}
-        held[row["id"]] = _text({**row, **{k: _instant(v) for k, v in moments.items()}})
-    return held
-
-
-def _held_tenures(connection: Connection) -> dict[tuple[UUID, int], str]:
-    found = connection.exec_driver_sql(
-        "SELECT allocation_id AS id, cluster, namespace, pod, interface, pod_uid, node, kind, vpc, "
-        "host(ipv4) AS ipv4, host(ipv6) AS ipv6, eni, mac, vswitch, instance, trunk, vlan, "
-        "opened_by AS version, lower(during) AS since, upper(during) AS until, closed_by "
-        "FROM ledger.tenure"
-    )
-    held = {}
-    for row in found.mappings():
-        told = {**row, "since": _instant(row["since"]), "until": _instant(row["until"])}
-        held[row["id"], row["version"]] = _text(told)
-    return held
-
-
-def _period_text(period: Period) -> str:
-    told = {
-        **period.row._asdict(),
-        "since": _instant(period.since),
-        "until": _instant(period.until),
-        "closed_by": period.closed_by,
-    }
-    return _text(told)
-
-
-def _instant(moment: datetime | str | None) -> float | None:
-    if moment is None:
-        return None
-    parsed = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return parsed.timestamp()
-
-
-def _text(content: dict[str, Any]) -> str:
-    return json.dumps(content, default=str, sort_keys=True)
+def _stream(connection: Connection, query: str) -> CursorResult[Any]:
+    # For this query alone: set on the connection, it would make cursors of later writes as well.
+    options = {"stream_results": True, "yield_per": 1000}
+    return connection.exec_driver_sql(queries("rebuild")[query], execution_options=options)

@@ -21,6 +21,8 @@ from deploy.local.cloud.parameters import flatten
 from deploy.local.kubernetes.faults import FaultOrder
 from ledger.store.feed import stamp
 from ledger.store.named_sql import queries
+from ledger.store.seal import seal
+from ledger.store.tampering import examine
 from tests.simulation.defects import Defects
 from tests.simulation.doors import Send, Serve, process_tools
 from tests.simulation.ground import START, Ground
@@ -410,8 +412,21 @@ class Simulation:
         if self.promises.findings:
             return
         with self.world.ground.shared.transaction() as connection:
-            stamp(connection)
+            while stamp(connection):
+                pass
+        self._seal()
         self.settled.check(ttls_are_over=ttls_are_over)
+
+    def _seal(self) -> None:
+        """P7: the seal of a story is the story's own, to the last byte."""
+        with self.world.ground.shared.transaction() as connection:
+            sealed = None
+            while newer := seal(connection):
+                sealed = newer
+            if sealed is not None:
+                self._tell("seal", f"position {sealed.position} {sealed.hash}")
+            for found in examine(connection).findings:
+                self.promises.broken("P7", f"{found.what}: entry {found.entry}: {found.detail}")
 
     def _tell(self, who: str, what: str) -> None:
         self.trace.tell(self.world.time, who, what)

@@ -29,6 +29,7 @@ from consumers.runtime.health import Health
 from consumers.runtime.settings import KafkaSettings, PostgresSettings, Settings
 from deploy.local.parts.child import Child, start_child
 from deploy.local.parts.ports import LOOPBACK, free_port
+from deploy.local.parts.tansu import TansuBroker, start_tansu
 from deploy.local.stack import plan
 
 CLUSTER = "c1"
@@ -132,6 +133,24 @@ async def read_topic(configured: Settings, topic: str, count: int) -> list[Any]:
                 polled = await consumer.getmany(timeout_ms=200)
                 found += [record for records in polled.values() for record in records]
     return found
+
+
+class RestartableBroker:
+    """A broker of its own on a port that it keeps."""
+
+    def __init__(self, directory: Path) -> None:
+        self._log = directory / "broker.log"
+        self._running: TansuBroker = start_tansu(log=self._log)
+
+    @property
+    def bootstrap(self) -> str:
+        return self._running.bootstrap
+
+    def stop(self) -> None:
+        self._running.stop()
+
+    def start(self) -> None:
+        self._running = start_tansu(log=self._log, port=self._running.port)
 
 
 # ------------------------------------------------------------------------------ the intake

@@ -12,8 +12,8 @@ import pytest
 from consumers.contract.events import Encoded
 from consumers.contract.topics import entity_topic
 from consumers.runtime.settings import Settings
-from deploy.local.parts.tansu import TansuBroker, start_tansu
 from tests.integration.intake.ground import (
+    RestartableBroker,
     effects,
     eventually,
     intake,
@@ -28,27 +28,9 @@ from tests.integration.intake.ground import (
 PARTITION = 3
 
 
-class Restartable:
-    """A broker of its own on a port that it keeps."""
-
-    def __init__(self, directory: Path) -> None:
-        self._log = directory / "broker.log"
-        self._running: TansuBroker = start_tansu(log=self._log)
-
-    @property
-    def bootstrap(self) -> str:
-        return self._running.bootstrap
-
-    def stop(self) -> None:
-        self._running.stop()
-
-    def start(self) -> None:
-        self._running = start_tansu(log=self._log, port=self._running.port)
-
-
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Restartable]:
-    broker = Restartable(tmp_path)
+def own_broker(tmp_path: Path) -> Iterator[RestartableBroker]:
+    broker = RestartableBroker(tmp_path)
     yield broker
     broker.stop()
 
@@ -69,7 +51,7 @@ def stands_at(configured: Settings, dsn: str) -> int:
 
 @pytest.mark.parametrize("known", [8, 200])
 def test_p5_a_log_that_starts_again_under_a_running_intake(
-    own_broker: Restartable, topic_prefix: str, database: str, known: int
+    own_broker: RestartableBroker, topic_prefix: str, database: str, known: int
 ) -> None:
     """What is new in the new log is at its beginning: an intake that reads on in its middle misses it.
 
@@ -102,7 +84,7 @@ def test_p5_a_log_that_starts_again_under_a_running_intake(
 
 
 def test_p5_a_log_that_started_again_while_no_intake_ran(
-    own_broker: Restartable, topic_prefix: str, database: str
+    own_broker: RestartableBroker, topic_prefix: str, database: str
 ) -> None:
     """The offset alone would look right: the event before it is another one."""
     configured = settings(own_broker.bootstrap, topic_prefix, database)

@@ -3,6 +3,7 @@
 One stack for all of it, in the order of this file: the first test hands its processes over to us.
 """
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -149,7 +150,7 @@ def ended_well(stack: Stack, pod: str, since: int, eni: str) -> list[Any]:
     assert stack.rows("SELECT * FROM ledger.cloud_call WHERE settled_at IS NULL") == []
     assert stack.rows("SELECT * FROM ledger.dead_letter") == []
     database = Database(stack.facts.postgres, pool_size=1)
-    with database.transaction() as connection:
+    with database.snapshot() as connection:
         assert check(connection) == []
     database.close()
     told = "SELECT kind, eni FROM ledger.tenure WHERE pod = %s ORDER BY lower(during)"
@@ -230,3 +231,17 @@ def test_stopped_in_the_middle_of_a_call_its_outcome_is_recorded(stack: Stack) -
     stack.start("reconciler")
     wait_for(lambda: stack.running("late-0"), "the Pod runs")
     assert stack.effects(since).count("CreateNetworkInterface") == 1
+
+
+def test_p7_what_killed_and_stopped_processes_left_is_sealed_and_whole(stack: Stack) -> None:
+    [(entries,)] = stack.rows("SELECT count(*) FROM ledger.entry")
+    wait_for(
+        lambda: stack.rows("SELECT FROM ledger.seal WHERE upto >= %s", entries),
+        "the reconciler has sealed what there was",
+    )
+    told = json.loads(stack.eni_ledger("verify", "--seal", "--json"))
+    assert told["findings"] == []
+    assert told["entries"] >= entries
+    status, metrics = fetch(stack.url("reconciler", "/metrics"))
+    assert status == 200
+    assert "eni_ledger_unsealed_seconds" in metrics

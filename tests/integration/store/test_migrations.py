@@ -2,10 +2,13 @@
 
 from ledger.store import migrate
 from ledger.store.database import Database
+from ledger.store.feed import stamp
+from ledger.store.seal import seal
+from ledger.store.tampering import examine
 
 
 def test_up_one_by_one_and_down_to_nothing(empty_database: str) -> None:
-    for revision in ("0001", "0002", "0003", "0004"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
         assert migrate.upgrade(empty_database, revision) == revision
     assert migrate.upgrade(empty_database) == migrate.head()
     migrate.downgrade(empty_database, "base")
@@ -14,3 +17,23 @@ def test_up_one_by_one_and_down_to_nothing(empty_database: str) -> None:
             "SELECT count(*) FROM pg_namespace WHERE nspname IN ('ledger', 'audit')"
         ).scalar_one()
     assert left == 0
+
+
+def test_p7_an_older_ledger_is_sealed_from_its_first_entry_on(empty_database: str) -> None:
+    migrate.upgrade(empty_database, "0006")
+    append = (
+        "INSERT INTO ledger.entry (cluster, kind, recorded_at, cause, data) "
+        "SELECT 'c1', 'paused', ledger.now() - interval '1 year', '{}', '{}' "
+        "FROM generate_series(1, 50)"
+    )
+    with Database(empty_database, pool_size=1).session() as connection:
+        connection.exec_driver_sql(append)
+        assert stamp(connection) == 50
+        connection.commit()
+    migrate.upgrade(empty_database)
+    with Database(empty_database, pool_size=1).session() as connection:
+        while seal(connection, 20):
+            connection.commit()
+        verdict = examine(connection)
+    assert verdict.findings == []
+    assert (verdict.entries, verdict.seals) == (50, 3)

@@ -1,0 +1,55 @@
+-- name: last_seal
+SELECT upto, hash FROM ledger.seal ORDER BY upto DESC LIMIT 1
+
+-- name: clock
+SELECT at, trunc(extract(epoch FROM at) * 1000000)::text AS microseconds FROM (SELECT ledger.now() AS at) clock
+
+-- name: feed_rows
+SELECT f.position, f.entry_id, e.cluster, e.allocation_id::text, e.version, e.kind,
+    trunc(extract(epoch FROM e.recorded_at) * 1000000)::text AS recorded_at, e.cause::text, e.data::text
+FROM ledger.feed f LEFT JOIN ledger.entry e ON e.id = f.entry_id
+WHERE f.position > %(after)s AND f.position <= %(upto)s
+ORDER BY f.position, f.entry_id
+LIMIT %(limit)s
+
+-- name: append_seal
+INSERT INTO ledger.seal (upto, since, sealed_at, entry_ids, row_hashes, column_checks, previous, hash)
+VALUES (%(upto)s, %(since)s, %(sealed_at)s, %(entry_ids)b::bigint[], %(row_hashes)b, %(column_checks)b, %(previous)b, %(hash)b)
+
+-- name: seals
+SELECT since, upto, trunc(extract(epoch FROM sealed_at) * 1000000)::text AS sealed_at,
+    entry_ids, row_hashes, column_checks, previous, hash
+FROM ledger.seal ORDER BY upto, since
+
+-- name: sealed_id
+SELECT entry_ids[%(position)s - since + 1] FROM ledger.seal WHERE since <= %(position)s AND upto >= %(position)s
+
+-- name: is_sealed
+SELECT EXISTS (SELECT FROM ledger.seal WHERE %(entry_id)s = ANY (entry_ids))
+
+-- name: whereabouts
+SELECT (SELECT min(position) FROM ledger.feed WHERE entry_id = %(entry_id)s),
+    EXISTS (SELECT FROM ledger.entry WHERE id = %(entry_id)s)
+
+-- name: outside_the_feed
+SELECT e.id, e.kind FROM ledger.entry e
+WHERE NOT EXISTS (SELECT FROM ledger.feed f WHERE f.entry_id = e.id)
+  AND NOT EXISTS (SELECT FROM ledger.unfed u WHERE u.entry_id = e.id)
+ORDER BY e.id
+LIMIT %(limit)s
+
+-- name: tail
+SELECT s.upto AS sealed, f.position AS fed,
+    greatest(f.position - s.upto, 0) + (SELECT count(*) FROM ledger.unfed) AS entries,
+    ledger.now() - coalesce(
+        (SELECT e.recorded_at FROM ledger.feed n JOIN ledger.entry e ON e.id = n.entry_id
+         WHERE n.position > s.upto ORDER BY n.position LIMIT 1),
+        (SELECT e.recorded_at FROM ledger.unfed u JOIN ledger.entry e ON e.id = u.entry_id
+         ORDER BY u.entry_id LIMIT 1)) AS age
+FROM (SELECT coalesce(max(upto), 0) AS upto FROM ledger.seal) s,
+    (SELECT coalesce(max(position), 0) AS position FROM ledger.feed) f
+
+-- name: head
+SELECT (SELECT hash FROM audit.seals ORDER BY last_position LIMIT 1) AS ledger,
+    last_position, last_entry, hash, sealed_at, ledger.now() AS exported_at
+FROM audit.seals ORDER BY last_position DESC LIMIT 1

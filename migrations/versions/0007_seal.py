@@ -1,0 +1,14 @@
+"""The seal over the feed, and how far the feed was published."""
+
+from migrations.sql_files import run
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    run("0007_seal_up.sql")
+
+
+def downgrade() -> None:
+    run("0007_seal_down.sql")
