@@ -13,7 +13,8 @@ import structlog
 
 from consumers.cloud.port import Answer, CreateEni, Eni, EniQuery, Refused, Throttled, Unknown
 from consumers.reconciler.addresses import address_of, record_address
-from consumers.reconciler.eni_looks import NotYet, describe, judge_open_call
+from consumers.reconciler.describing import describe
+from consumers.reconciler.eni_looks import NotYet, judge_open_call
 from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Fenced, Pause, Tools
 from consumers.runtime import metrics
@@ -78,9 +79,9 @@ def _intend(tools: Tools, held: Claim, call: Call) -> Intended | Pause:
         why = tools.stands_still(fenced.connection, a.cluster, destructive=call.destructive)
         if why is not None:
             return Pause(fenced.now + timedelta(seconds=5), why, problem=True)
-        wait = work.take_permit(fenced.connection, tools.bucket(call.api), fenced.now)
-        if wait:
-            return Pause(fenced.now + timedelta(seconds=wait), f"the {call.api} budget")
+        again = work.take_permit(fenced.connection, tools.bucket(call.api))
+        if again is not None:
+            return Pause(again, f"the {call.api} budget")
         id_ = tools.new_id()
         creating = call.api == "CreateNetworkInterface"
         entry = e.CallIntended(

@@ -3,7 +3,8 @@
 from consumers.cloud.port import EniQuery
 from consumers.reconciler.addresses import address_of, record_address
 from consumers.reconciler.calls import INTENT_TAG, Intended, carry_out
-from consumers.reconciler.eni_looks import NotYet, describe, judge_open_call
+from consumers.reconciler.describing import describe
+from consumers.reconciler.eni_looks import NotYet, judge_open_call
 from consumers.reconciler.tools import Pause, Tools
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Intent

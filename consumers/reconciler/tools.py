@@ -1,6 +1,7 @@
 """What every part of the reconciler works with: the ports, the book, and what is injected."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Ports, book, settings; ids and randomness come from outside."""
+    """Ports, book, settings; ids, randomness and waiting come from outside."""
 
     database: Database
     cloud: Cloud
@@ -61,6 +62,7 @@ class Tools:
     settings: Settings
     new_id: Callable[[], UUID]
     rng: random.Random
+    sleep: Callable[[float], None] = time.sleep
 
     @property
     def answer_budget(self) -> timedelta:
@@ -113,11 +115,9 @@ class Tools:
     def permit(self, api: str, held: Claim) -> Pause | None:
         """Take a permit for a call that needs no intent, and keep the claim over it; None when taken."""
         with self.database.transaction() as connection:
-            now = self.keep(connection, held, self.call_budget)
-            wait = take_permit(connection, self.bucket(api), now)
-        if not wait:
-            return None
-        return Pause(now + timedelta(seconds=wait), f"the {api} budget", code="Throttled")
+            self.keep(connection, held, self.call_budget)
+            again = take_permit(connection, self.bucket(api))
+        return None if again is None else Pause(again, f"the {api} budget", code="Throttled")
 
     def stands_still(
         self, connection: Connection, cluster: str, *, destructive: bool
