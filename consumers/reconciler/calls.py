@@ -79,9 +79,9 @@ def _intend(tools: Tools, held: Claim, call: Call) -> Intended | Pause:
         why = tools.stands_still(fenced.connection, a.cluster, destructive=call.destructive)
         if why is not None:
             return Pause(fenced.now + timedelta(seconds=5), why, problem=True)
-        again = work.take_permit(fenced.connection, tools.bucket(call.api))
-        if again is not None:
-            return Pause(again, f"the {call.api} budget")
+        pause = tools.permit_within(fenced.connection, call.api, held)
+        if pause is not None:
+            return pause
         id_ = tools.new_id()
         creating = call.api == "CreateNetworkInterface"
         entry = e.CallIntended(

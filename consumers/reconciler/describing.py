@@ -41,6 +41,9 @@ def _await_page(tools: Tools, held: Claim) -> None:
     The one place where a worker is held by waiting: what a half-read answer is worth is gone with
     the turn, and a sweep has one worker at a time in the whole fleet.
     """
-    tools.sleep(page_interval(tools).total_seconds())
+    interval = page_interval(tools)
+    tools.sleep(interval.total_seconds())
     while (pause := tools.permit(DESCRIBE, held)) is not None:
-        tools.sleep(max(0.001, (pause.until - tools.now()).total_seconds()))
+        # Sooner than the queue is told to: this is one among the many that it was made for.
+        wait = min(interval, pause.until - tools.now())
+        tools.sleep(max(0.001, wait.total_seconds()))

@@ -22,7 +22,7 @@ from ledger.store.brakes import read_brakes
 from ledger.store.database import Database, ledger_now
 from ledger.store.incarnations import unconfirmed
 from ledger.store.sweeps import last_sweep
-from ledger.store.work import Bucket, Claim, hold_on, signal_unplaced, take_permit
+from ledger.store.work import Bucket, Claim, crowd, hold_on, signal_unplaced, take_permit
 
 #: Nothing destructive is decided on a comparison of cloud and ledger older than this.
 SWEEP_TOO_OLD = timedelta(minutes=10)
@@ -116,8 +116,21 @@ class Tools:
         """Take a permit for a call that needs no intent, and keep the claim over it; None when taken."""
         with self.database.transaction() as connection:
             self.keep(connection, held, self.call_budget)
-            again = take_permit(connection, self.bucket(api))
-        return None if again is None else Pause(again, f"the {api} budget", code="Throttled")
+            return self.permit_within(connection, api, held)
+
+    def permit_within(self, connection: Connection, api: str, held: Claim) -> Pause | None:
+        """`permit`, inside a transaction that keeps the claim itself.
+
+        Where many wait, only about two of them are to ask for each permit that comes: would all
+        ask for the next one, all but one of their turns would be for nothing.
+        """
+        bucket, why = self.bucket(api), f"the {api} budget"
+        again = take_permit(connection, bucket)
+        if again is None:
+            return None
+        ahead = crowd(connection, held.key.cluster, why) / bucket.per_second
+        again += timedelta(seconds=self.rng.uniform(0, ahead / 2))
+        return Pause(again, why, code="Throttled")
 
     def stands_still(
         self, connection: Connection, cluster: str, *, destructive: bool

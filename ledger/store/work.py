@@ -161,6 +161,14 @@ def take_permit(connection: Connection, bucket: Bucket) -> datetime | None:
     return again
 
 
+def crowd(connection: Connection, cluster: str, waiting_for: str) -> int:
+    """How much work of a cluster waits for this."""
+    found: int = connection.exec_driver_sql(
+        queries("work")["crowd"], {"cluster": cluster, "waiting_for": waiting_for}
+    ).scalar_one()
+    return found
+
+
 def back_off(connection: Connection, bucket: Bucket, until: datetime) -> None:
     """The cloud throttled: no replica calls this API before `until` (P9)."""
     connection.exec_driver_sql(

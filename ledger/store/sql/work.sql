@@ -94,6 +94,9 @@ SELECT greatest(
 FROM ledger.rate_bucket, (SELECT ledger.now() AS at) clock
 WHERE account = %(account)s AND region = %(region)s AND api = %(api)s
 
+-- name: crowd
+SELECT count(*) FROM ledger.work WHERE cluster = %(cluster)s AND waiting_for = %(waiting_for)s
+
 -- name: back_off
 -- It fills from the end of the pause on: else all replicas would return with a whole burst in hand.
 UPDATE ledger.rate_bucket SET
