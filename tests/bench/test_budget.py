@@ -34,7 +34,7 @@ def fleet(stack_directory: Path) -> Iterator[Fleet]:
     server = start_postgres(directory / "postgres", log=directory / "postgres.log")
     dsn = create_database(server.dsn(), "ledger")
     migrate.upgrade(dsn)
-    with running_fleet(directory / "fleet", dsn, instances=INSTANCES) as running:
+    with running_fleet(directory / "fleet", dsn, {}, instances=INSTANCES) as running:
         yield running
     server.stop()
 

@@ -224,9 +224,9 @@ class Fleet:
 
 @contextmanager
 def running_fleet(
-    directory: Path, dsn: str, *, instances: int = 4, **settings: str
+    directory: Path, dsn: str, settings: Mapping[str, str], *, instances: int = 4
 ) -> Iterator[Fleet]:
-    """Everything but the reconcilers; `settings` are ENI_LEDGER_* variables of all of them."""
+    """Everything but the reconcilers; `settings` are more ENI_LEDGER_ variables of all of them."""
     directory.mkdir(parents=True, exist_ok=True)
     world = write_world(directory / "world.yaml", instances=instances)
     port, key = free_port(), world.access_keys[0]
@@ -246,7 +246,7 @@ def running_fleet(
             "CLOUD__ACCESS_KEY_ID": key.id,
             "CLOUD__ACCESS_KEY_SECRET": key.secret,
         }
-        told = {f"ENI_LEDGER_{name}": value for name, value in (variables | settings).items()}
+        told = {f"ENI_LEDGER_{name}": value for name, value in {**variables, **settings}.items()}
         client = Client(KubeConfig.from_file(str(server.kubeconfig)).get())
         fleet = Fleet(directory, dsn, world, ecs, told, client)
         try:

@@ -124,6 +124,7 @@ def test_p9_whoever_is_refused_is_told_when_the_next_permit_is_there(
     takers.at(0)
     takers.all_take(pool)
     again = takers.take(0)
+    assert again is not None
     assert again == pytest.approx(1 / BUCKET.per_second, abs=0.002)
     takers.at(again - 0.01)
     assert takers.take(1) is not None
