@@ -42,8 +42,8 @@ def fleet(stack_directory: Path) -> Iterator[Fleet]:
 def test_budget_used_by_several_reconcilers(
     fleet: Fleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for number in range(PODS):
-        fleet.create_pod(f"web-{number}", f"node-{number % INSTANCES}", NETWORK)
+    names = [(f"web-{number}", f"node-{number % INSTANCES}") for number in range(PODS)]
+    fleet.create_pods(names, NETWORK)
     before = fleet.calls()
     since = before[-1]["sequence"] if before else 0
     for _ in range(REPLICAS):

@@ -140,8 +140,16 @@ class Fleet:
 
     # ------------------------------------------------------------------ what happens and is heard
 
-    def create_pod(self, name: str, node: str, network: Json) -> str:
-        """A Pod as admission and scheduler leave it, and its event; returns its uid."""
+    def create_pod(self, name: str, node: str, network: Json) -> None:
+        """A Pod as admission and scheduler leave it, and its event."""
+        self.create_pods([(name, node)], network)
+
+    def create_pods(self, names: Sequence[tuple[str, str]], network: Json) -> None:
+        """(name, node) of each; all their events are taken in at once."""
+        made = [self._create(name, node, network) for name, node in names]
+        self.hear("pod", [encode_observed(CLUSTER, "pod", each, epoch=0) for each in made])
+
+    def _create(self, name: str, node: str, network: Json) -> Json:
         pod: Any = Pod.from_dict(
             {
                 "metadata": {
@@ -155,10 +163,8 @@ class Fleet:
                 "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]},
             }
         )
-        made = self.client.create(pod).to_dict()
-        self.hear("pod", [encode_observed(CLUSTER, "pod", made, epoch=0)])
-        uid: str = made["metadata"]["uid"]
-        return uid
+        made: Json = self.client.create(pod).to_dict()
+        return made
 
     def delete_pod(self, name: str, *, heard: bool = True) -> Json:
         """Gone with its sandbox; returns what it was, at the version of its end."""

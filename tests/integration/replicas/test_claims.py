@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.runtime.settings import Settings
 from ledger.store.database import Database
 from ledger.store.rebuild import check
 from tests.integration.replicas.fleet import Fleet, running_fleet, wait_for
@@ -22,8 +21,13 @@ ELASTIC = {
     "securityGroupIDs": ["sg-bpxxxx"],
     "allocationType": {"type": "Elastic"},
 }
-#: Calls are given up on sooner than by default; claims keep their default.
-QUICK = {"CLOUD__CONNECT_TIMEOUT_S": "1", "CLOUD__READ_TIMEOUT_S": "2"}
+#: Everything is given up on sooner than by default, to wait less; how soon is tests/integration/store's.
+QUICK = {
+    "CLOUD__CONNECT_TIMEOUT_S": "1",
+    "CLOUD__READ_TIMEOUT_S": "2",
+    "KUBE__REQUEST_TIMEOUT_S": "3",
+    "RECONCILER__CLAIM_S": "2",
+}
 
 OPEN_CALLS = "SELECT api FROM ledger.cloud_call WHERE settled_at IS NULL"
 #: Reconcilers' transactions that wait for a lock which a test holds.
@@ -135,8 +139,7 @@ def test_failover_claims_of_a_killed_reconciler_move_when_they_run_out(fleet: Fl
     [(left,)] = fleet.rows(
         "SELECT max(claimed_until) - ledger.now() FROM ledger.work WHERE kind = 'pod'"
     )
-    settings = Settings()
-    longest = settings.reconciler.claim_s + settings.kube.request_timeout_s
+    longest = float(QUICK["RECONCILER__CLAIM_S"]) + float(QUICK["KUBE__REQUEST_TIMEOUT_S"])
     assert left is None or left.total_seconds() <= longest, "it was in no cloud call"
     fleet.thaw(second)
     wait_for(
