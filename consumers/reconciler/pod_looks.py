@@ -208,6 +208,8 @@ def _release(
         served.add(str(look.uid))  # it is on another network, and asks us for nothing
     judged = judge_release(states, look, watermark, served, fenced.now)
     if isinstance(judged, NotYet):
+        for a, entry in judged.remember:
+            fenced.record(a, [entry], {**cause, "watermark": watermark})
         _decide_again(tools, fenced, first)
         # What only the Pod's own end can change is heard of; what lags is looked for again soon.
         wait = timedelta(seconds=30 if look.running_uid is not None else 1)
