@@ -75,7 +75,7 @@ def carry_out(tools: Tools, held: Claim, intended: Intended) -> Pause | None:
 
 def _intend(tools: Tools, held: Claim, call: Call) -> Intended | Pause:
     a = call.allocation
-    with tools.fenced(held, [a], busy=tools.call_budget) as fenced:
+    with tools.fenced(held, [a], busy=tools.answer_budget) as fenced:
         why = tools.stands_still(fenced.connection, a.cluster, destructive=call.destructive)
         if why is not None:
             return Pause(fenced.now + timedelta(seconds=5), why, problem=True)

@@ -212,7 +212,7 @@ def _release(
             fenced.record(a, [entry], {**cause, "watermark": watermark})
         _decide_again(tools, fenced, first)
         # What only the Pod's own end can change is heard of; what lags is looked for again soon.
-        wait = timedelta(seconds=30 if look.running_uid is not None else 1)
+        wait = timedelta(seconds=30 if look.running_uid is not None else 0.5)
         return Pause(fenced.now + wait, judged.why)
     forbidden = _forbidden(tools, fenced, len(judged))
     if forbidden is not None:

@@ -51,7 +51,7 @@ def _settle_create(tools: Tools, held: Claim, a: Allocation, intent: Intent) -> 
     permit = tools.permit(intent.api, held)
     if permit is not None:
         return permit
-    with tools.fenced(held, [a], busy=tools.call_budget) as fenced:
+    with tools.fenced(held, [a], busy=tools.answer_budget) as fenced:
         repeated = e.CallRepeated(intent=intent.id, deadline=fenced.now + tools.call_budget)
         state = fenced.record(a, [repeated], {"look": answer.request_id})
     assert state.intent is not None

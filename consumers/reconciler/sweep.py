@@ -88,7 +88,7 @@ def _compare(
     cluster = held.key.cluster
     seen = [SeenEni(eni.id, eni.status, eni.tags.get(INTENT_TAG, "")) for eni in answer.value]
     with tools.database.transaction() as connection:
-        tools.keep(connection, held, tools.call_budget)
+        tools.keep(connection, held, tools.answer_budget)
         live = sweeps.live_by_eni(connection, cluster)
         closed = sweeps.closed_intents(connection, cluster, [eni.intent for eni in seen])
         now = ledger_now(connection)

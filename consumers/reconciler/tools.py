@@ -115,7 +115,7 @@ class Tools:
     def permit(self, api: str, held: Claim) -> Pause | None:
         """Take a permit for a call that needs no intent, and keep the claim over it; None when taken."""
         with self.database.transaction() as connection:
-            self.keep(connection, held, self.call_budget)
+            self.keep(connection, held, self.answer_budget)
             return self.permit_within(connection, api, held)
 
     def permit_within(self, connection: Connection, api: str, held: Claim) -> Pause | None:
