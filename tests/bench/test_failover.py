@@ -37,7 +37,8 @@ ANY_HELD = "SELECT name FROM ledger.work WHERE claimed_until > ledger.now()"
 KEPT_FOR = {
     "outside of calls (design: 5 s)": 5,
     "in a call of the API server (15 s)": 15,
-    "in a cloud call (its deadline and 5 s)": 26,
+    "in a cloud call (20 s)": 20,
+    "writing a PodENI (25 s)": 26,
 }
 
 pytestmark = pytest.mark.timeout(900)
