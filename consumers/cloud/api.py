@@ -104,14 +104,19 @@ class CloudOverApi:
 
     # --- calls that look --------------------------------------------------------------------
 
-    def describe_enis(self, query: EniQuery) -> Answer[tuple[Eni, ...]]:
+    def describe_enis(
+        self, query: EniQuery, before_more: Callable[[], None] = lambda: None
+    ) -> Answer[tuple[Eni, ...]]:
         """See Cloud.describe_enis."""
         api = "DescribeNetworkInterfaces"
         found: list[Eni] = []
         request_id, calls = "", 0
         for group in _groups(query.eni_ids, IDS_PER_CALL):
             parameters = query_parameters(query, group)
-            for body in self._pages(api, parameters, ", ".join(group[:3]) or "by filter"):
+            if calls:
+                before_more()
+            subject = ", ".join(group[:3]) or "by filter"
+            for body in self._pages(api, parameters, subject, before_more=before_more):
                 calls += 1
                 request_id = _request_id(body)
                 sets = _list(body, "NetworkInterfaceSets", "NetworkInterfaceSet")
@@ -164,7 +169,13 @@ class CloudOverApi:
         return Answer(None, _request_id(body))
 
     def _pages(
-        self, api: str, parameters: Mapping[str, object], subject: str, *, with_region: bool = True
+        self,
+        api: str,
+        parameters: Mapping[str, object],
+        subject: str,
+        *,
+        with_region: bool = True,
+        before_more: Callable[[], None] = lambda: None,
     ) -> Iterator[Body]:
         base = {"RegionId": self._region_id, **parameters} if with_region else dict(parameters)
         token = ""
@@ -183,6 +194,7 @@ class CloudOverApi:
                     _request_id(body),
                     subject=subject,
                 )
+            before_more()
             token = following
 
 

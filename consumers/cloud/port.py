@@ -8,7 +8,7 @@ decide by.
 Field meanings follow the Alibaba Cloud ECS API (2014-05-26) and VPC API (2016-04-28).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
@@ -267,11 +267,14 @@ class Cloud(Protocol):
         """
         ...
 
-    def describe_enis(self, query: EniQuery) -> Answer[tuple[Eni, ...]]:
+    def describe_enis(
+        self, query: EniQuery, before_more: Callable[[], None] = lambda: None
+    ) -> Answer[tuple[Eni, ...]]:
         """DescribeNetworkInterfaces, all pages (500 a page, ids in groups of 100).
 
-        Each page is a call of its own for rate budgets. Absent ENIs are simply not in the answer,
-        which may be some seconds behind the truth. Ordered as the cloud orders.
+        Each page is a call of its own for rate budgets: `before_more` is called before each page
+        but the first, waits for what the next one needs, and may raise. Absent ENIs are simply not
+        in the answer, which may be some seconds behind the truth. Ordered as the cloud orders.
         """
         ...
 

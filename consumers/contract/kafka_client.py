@@ -94,7 +94,7 @@ def consumer_options(
     }
     if group_id is not None:
         options["session_timeout_ms"] = settings.session_timeout_ms
-        options["heartbeat_interval_ms"] = max(500, settings.session_timeout_ms // 4)
+        options["heartbeat_interval_ms"] = max(500, settings.session_timeout_ms // 6)
     return options
 
 

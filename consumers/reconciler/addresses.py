@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from consumers.cloud.port import AVAILABLE, Eni, EniQuery
+from consumers.reconciler.describing import describe
 from consumers.reconciler.tools import Pause, Tools
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
@@ -61,7 +62,8 @@ def record_claim(
     address: Address,
     cause: dict[str, Any],
 ) -> Pause | None:
-    """Append an entry that claims what the cloud chose. None when it holds or was parked."""
+    """Append an entry that claims what the cloud chose. None when it holds or was parked; a Pause
+    where an older holder could not be looked at: nothing is recorded then, and found out later."""
     trunk = entry.trunk_eni_id if isinstance(entry, e.Attached) else None
     vlan = entry.vlan if isinstance(entry, e.Attached) else None
     for _ in range(_ROUNDS):
@@ -79,25 +81,35 @@ def record_claim(
                 raise
         else:
             return None
-        _question_holders(tools, a, address, trunk, vlan)
+        pause = _question_holders(tools, held, a, address, trunk, vlan)
+        if pause is not None:
+            return pause
     return _park(tools, held, a, entry, address, trunk, vlan)
 
 
 def _question_holders(
-    tools: Tools, a: Allocation, address: Address, trunk: str | None, vlan: int | None
-) -> None:
+    tools: Tools,
+    held: Claim,
+    a: Allocation,
+    address: Address,
+    trunk: str | None,
+    vlan: int | None,
+) -> Pause | None:
     """Look at whoever holds the claim by the book, and record what the look shows."""
     with tools.database.transaction() as connection:
         holders = holders_of(connection, a.id, address, trunk, vlan)
     for holder in holders:
         if holder.address is None:
             continue
-        look = tools.cloud.describe_enis(EniQuery(eni_ids=(holder.address.eni,)))
+        look = describe(tools, held, EniQuery(eni_ids=(holder.address.eni,)))
+        if isinstance(look, Pause):
+            return look
         entry = _what_is_true(holder, look.value)
         if entry is None:
             continue
         cause = {"conflict_with": str(a.id), "look": look.request_id}
         _correct(tools, holder, entry, cause)
+    return None
 
 
 def _what_is_true(holder: Allocation, found: tuple[Eni, ...]) -> e.EniGone | e.Detached | None:

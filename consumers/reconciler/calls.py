@@ -14,7 +14,8 @@ import structlog
 from consumers.cloud.port import Answer, CreateEni, Eni, EniQuery, Refused, Throttled, Unknown
 from consumers.kube.port import KubeError
 from consumers.reconciler.addresses import address_of, record_address
-from consumers.reconciler.eni_looks import NotYet, describe, judge_open_call
+from consumers.reconciler.describing import describe
+from consumers.reconciler.eni_looks import NotYet, judge_open_call
 from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Fenced, Pause, Tools
 from consumers.runtime import metrics
@@ -97,13 +98,13 @@ def carry_out(tools: Tools, held: Claim, intended: Intended) -> Pause | None:
 
 def _intend(tools: Tools, held: Claim, call: Call) -> Intended | Pause:
     a = call.allocation
-    with tools.fenced(held, [a], busy=tools.call_budget) as fenced:
+    with tools.fenced(held, [a], busy=tools.answer_budget) as fenced:
         why = tools.stands_still(fenced.connection, a.cluster, destructive=call.destructive)
         if why is not None:
             return Pause(fenced.now + timedelta(seconds=5), why, problem=True)
-        wait = work.take_permit(fenced.connection, tools.bucket(call.api), fenced.now)
-        if wait:
-            return Pause(fenced.now + timedelta(seconds=wait), f"the {call.api} budget")
+        pause = tools.permit_within(fenced.connection, call.api, held)
+        if pause is not None:
+            return pause
         id_ = tools.new_id()
         creating = call.api == "CreateNetworkInterface"
         entry = e.CallIntended(

@@ -14,25 +14,21 @@ from consumers.cloud.port import (
     DELETING,
     DETACHING,
     IN_USE,
-    Answer,
-    CloudError,
     Eni,
     EniQuery,
-    Throttled,
 )
 from consumers.reconciler.addresses import record_claim
+from consumers.reconciler.describing import describe
 from consumers.reconciler.pod_events import tell_pod
-from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Pause, Tools
+from consumers.reconciler.tools import Pause, Tools
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Intent
 from ledger.rules.entries import Entry
 from ledger.rules.planning import STUCK_AFTER
-from ledger.store.work import Claim, back_off
+from ledger.store.work import Claim
 
 #: Within this time a look may still show what was before.
 DESCRIBE_LAG = timedelta(seconds=30)
-
-DESCRIBE = "DescribeNetworkInterfaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +126,3 @@ def judge_open_call(
         case _:
             pass
     return (undone,) if late else NotYet(f"{intent.api} may still take effect")
-
-
-def describe(tools: Tools, held: Claim, query: EniQuery) -> Answer[tuple[Eni, ...]] | Pause:
-    """One look at the cloud, within its budget; a Pause where it could not be had."""
-    permit = tools.permit(DESCRIBE, held)
-    if permit is not None:
-        return permit
-    try:
-        return tools.cloud.describe_enis(query)
-    except CloudError as failed:
-        until = tools.now() + timedelta(seconds=THROTTLE_BACKOFF_S)
-        if isinstance(failed, Throttled):
-            with tools.database.transaction() as connection:
-                back_off(connection, tools.bucket(DESCRIBE), until)
-        return Pause(until, str(failed), problem=True, code=failed.code)

@@ -208,9 +208,11 @@ def _release(
         served.add(str(look.uid))  # it is on another network, and asks us for nothing
     judged = judge_release(states, look, watermark, served, fenced.now)
     if isinstance(judged, NotYet):
+        for a, entry in judged.remember:
+            fenced.record(a, [entry], {**cause, "watermark": watermark})
         _decide_again(tools, fenced, first)
         # What only the Pod's own end can change is heard of; what lags is looked for again soon.
-        wait = timedelta(seconds=30 if look.running_uid is not None else 1)
+        wait = timedelta(seconds=30 if look.running_uid is not None else 0.5)
         return Pause(fenced.now + wait, judged.why)
     forbidden = _forbidden(tools, fenced, len(judged))
     if forbidden is not None:

@@ -3,7 +3,8 @@
 from consumers.cloud.port import EniQuery
 from consumers.reconciler.addresses import address_of, record_address
 from consumers.reconciler.calls import INTENT_TAG, Intended, carry_out
-from consumers.reconciler.eni_looks import NotYet, describe, judge_open_call
+from consumers.reconciler.describing import describe
+from consumers.reconciler.eni_looks import NotYet, judge_open_call
 from consumers.reconciler.tools import Pause, Tools
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Intent
@@ -50,7 +51,7 @@ def _settle_create(tools: Tools, held: Claim, a: Allocation, intent: Intent) -> 
     permit = tools.permit(intent.api, held)
     if permit is not None:
         return permit
-    with tools.fenced(held, [a], busy=tools.call_budget) as fenced:
+    with tools.fenced(held, [a], busy=tools.answer_budget) as fenced:
         repeated = e.CallRepeated(intent=intent.id, deadline=fenced.now + tools.call_budget)
         state = fenced.record(a, [repeated], {"look": answer.request_id})
     assert state.intent is not None

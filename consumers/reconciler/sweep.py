@@ -16,7 +16,7 @@ from consumers.cloud.port import Answer, CloudError, Eni, EniQuery
 from consumers.kube.port import KubeError, KubeObject
 from consumers.reconciler.adopting import adopt_ordered
 from consumers.reconciler.calls import CLUSTER_TAG, CREATOR, CREATOR_TAG, INTENT_TAG
-from consumers.reconciler.eni_looks import DESCRIBE, describe
+from consumers.reconciler.describing import describe, page_interval
 from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.pods import Outcome
 from consumers.reconciler.tools import Pause, Tools
@@ -34,8 +34,6 @@ from ledger.store.work import Claim, WorkKey
 _log = structlog.get_logger(__name__)
 
 SWEEP_EVERY = timedelta(seconds=60)
-#: A sweep's share of the Describe budget; with more pages than fit, the period grows.
-DESCRIBE_SHARE = 0.4
 
 QUARANTINED = metrics.gauge(
     "quarantined_enis", "ENIs about which cloud and ledger disagree", ("kind",)
@@ -44,11 +42,13 @@ DIFFERENT = metrics.gauge(
     "podenis_different", "PodENIs at rest that do not show what is held, as of the last sweep"
 )
 PERIOD = metrics.gauge("sweep_period_seconds", "time between two sweeps")
+LASTED = metrics.gauge("sweep_seconds", "how long the last whole sweep took")
+COMPARED = metrics.gauge("sweep_enis", "ENIs that the last whole sweep compared")
 
 
 def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
     """One sweep, to its end; due again after its period."""
-    cluster = held.key.cluster
+    cluster, began = held.key.cluster, tools.now()
     answer = describe(tools, held, EniQuery(tags={CLUSTER_TAG: cluster, CREATOR_TAG: CREATOR}))
     if isinstance(answer, Pause):
         return Outcome(answer.until, answer.why, problem=answer.problem)
@@ -76,9 +76,12 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
                 _record_lost(tools, live[finding.eni], finding, answer.request_id)
             case "look-again" | "adopt-if-sure" | "ask-a-person":
                 pass
-    period = _period(tools, answer.calls)
+    period = max(SWEEP_EVERY, answer.calls * page_interval(tools))
+    ended = tools.now()
     PERIOD.set(period.total_seconds())
-    return Outcome(tools.now() + period)
+    LASTED.set((ended - began).total_seconds())
+    COMPARED.set(len(answer.value))
+    return Outcome(ended + period)
 
 
 def _compare(
@@ -96,7 +99,7 @@ def _compare(
     ]
     found = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in podenis}
     with tools.database.transaction() as connection:
-        tools.keep(connection, held, tools.call_budget)
+        tools.keep(connection, held, tools.answer_budget)
         live = sweeps.live_by_eni(connection, cluster)
         closed = sweeps.closed_intents(connection, cluster, [eni.intent for eni in seen])
         now = ledger_now(connection)
@@ -157,6 +160,8 @@ def _release_leak(tools: Tools, held: Claim, finding: Finding) -> None:
             return
         if finding.eni in sweeps.live_by_eni(connection, cluster):
             return
+        if sweeps.disputed(connection, cluster, finding.eni):
+            return  # its parked claimant tells a person to look at it in the cloud
         append_remark(connection, cluster, "leak-release-intended", told, cause, now)
     try:
         answer = tools.cloud.delete_eni(finding.eni)
@@ -189,10 +194,3 @@ def _record_lost(tools: Tools, a: Allocation, finding: Finding, request_id: str)
     if parked is not None:
         note = f"{parked.reason}. {parked.next_step}"
         tell_pod(tools, a, "AttachNetworkInterface", note, failed=True)
-
-
-def _period(tools: Tools, pages: int) -> timedelta:
-    """A minute, or as long as the pages take within our share of the Describe budget."""
-    bucket = tools.bucket(DESCRIBE)
-    needed = pages / (bucket.per_second * DESCRIBE_SHARE)
-    return max(SWEEP_EVERY, timedelta(seconds=needed))

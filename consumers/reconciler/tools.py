@@ -1,6 +1,7 @@
 """What every part of the reconciler works with: the ports, the book, and what is injected."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from ledger.store.brakes import read_brakes
 from ledger.store.database import Database, ledger_now
 from ledger.store.incarnations import unconfirmed
 from ledger.store.sweeps import last_sweep
-from ledger.store.work import Bucket, Claim, hold_on, signal_unplaced, take_permit
+from ledger.store.work import Bucket, Claim, crowd, hold_on, signal_unplaced, take_permit
 
 #: Nothing destructive is decided on a comparison of cloud and ledger older than this.
 SWEEP_TOO_OLD = timedelta(minutes=10)
@@ -53,7 +54,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Ports, book, settings; ids and randomness come from outside."""
+    """Ports, book, settings; ids, randomness and waiting come from outside."""
 
     database: Database
     cloud: Cloud
@@ -61,6 +62,7 @@ class Tools:
     settings: Settings
     new_id: Callable[[], UUID]
     rng: random.Random
+    sleep: Callable[[float], None] = time.sleep
 
     @property
     def answer_budget(self) -> timedelta:
@@ -113,11 +115,22 @@ class Tools:
     def permit(self, api: str, held: Claim) -> Pause | None:
         """Take a permit for a call that needs no intent, and keep the claim over it; None when taken."""
         with self.database.transaction() as connection:
-            now = self.keep(connection, held, self.call_budget)
-            wait = take_permit(connection, self.bucket(api), now)
-        if not wait:
+            self.keep(connection, held, self.answer_budget)
+            return self.permit_within(connection, api, held)
+
+    def permit_within(self, connection: Connection, api: str, held: Claim) -> Pause | None:
+        """`permit`, inside a transaction that keeps the claim itself.
+
+        Where many wait, only about two of them are to ask for each permit that comes: would all
+        ask for the next one, all but one of their turns would be for nothing.
+        """
+        bucket, why = self.bucket(api), f"the {api} budget"
+        again = take_permit(connection, bucket)
+        if again is None:
             return None
-        return Pause(now + timedelta(seconds=wait), f"the {api} budget", code="Throttled")
+        ahead = crowd(connection, held.key.cluster, why) / bucket.per_second
+        again += timedelta(seconds=self.rng.uniform(0, ahead / 2))
+        return Pause(again, why, code="Throttled")
 
     def stands_still(
         self, connection: Connection, cluster: str, *, destructive: bool

@@ -99,6 +99,8 @@ class Allocation(_Model):
     absent_since: datetime | None = None
     ttl_due: datetime | None = None
     gap: str | None = None
+    awaited_version: int | None = None
+    awaited_at: datetime | None = None
     release_requested: str | None = None
     release_podeni: str | None = None
     released_why: str | None = None
@@ -210,6 +212,7 @@ def _claimed(state: Allocation, entry: e.Claimed, at: datetime) -> Changes:
         "place": None,
         "absent_since": None,
         "ttl_due": None,
+        "awaited_version": None,
         "reported_gone": None,
         "parked": None,
     }
@@ -241,6 +244,7 @@ def _absence_confirmed(state: Allocation, entry: e.AbsenceConfirmed, at: datetim
         "reported_gone": None,
         "absent_since": at,
         "ttl_due": entry.ttl_due,
+        "awaited_version": None,
         "parked": None,
         # The PodENI may be bound for it without our record of that write: see podeni.py.
         "found_gone": (*state.found_gone, entry.pod_uid),
@@ -251,7 +255,7 @@ def _absence_confirmed(state: Allocation, entry: e.AbsenceConfirmed, at: datetim
 def _ttl_restarted(state: Allocation, entry: e.TtlRestarted, at: datetime) -> Changes:
     _must(state.phase in (Phase.LEAVING, Phase.RESERVED), state, entry)
     _must(state.ttl_due is not None, state, entry)
-    return {"ttl_due": entry.ttl_due, "gap": entry.gap}
+    return {"ttl_due": entry.ttl_due, "gap": entry.gap, "awaited_version": None}
 
 
 @_on(e.Placed)
@@ -276,6 +280,12 @@ def _release_requested(state: Allocation, entry: e.ReleaseRequested, at: datetim
 def _release_withdrawn(state: Allocation, entry: e.ReleaseWithdrawn, at: datetime) -> Changes:
     _must(state.serving and state.podeni_deleted_by_report, state, entry)
     return {"release_requested": None, "release_podeni": None}
+
+
+@_on(e.ReleaseAwaited)
+def _release_awaited(state: Allocation, entry: e.ReleaseAwaited, at: datetime) -> Changes:
+    _must(state.phase is Phase.RESERVED, state, entry)
+    return {"awaited_version": entry.resource_version, "awaited_at": at}
 
 
 @_on(e.ReleaseDecided)

@@ -162,6 +162,14 @@ class ReleaseWithdrawn(_Model):
     podeni_uid: str
 
 
+class ReleaseAwaited(_Model):
+    """Its time has come and a look at this version found no Pod: what happened up to there must have
+    been taken in before the reservation ends (P2)."""
+
+    kind: Literal["release-awaited"] = "release-awaited"
+    resource_version: int
+
+
 class ReleaseDecided(_Model):
     """The address goes back: from here it serves no Pod of this name any more."""
 
@@ -343,6 +351,7 @@ Entry = Annotated[
     | TtlRestarted
     | ReleaseRequested
     | ReleaseWithdrawn
+    | ReleaseAwaited
     | ReleaseDecided
     | SecurityGroupsAsked
     | Adopted

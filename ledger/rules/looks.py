@@ -13,6 +13,9 @@ from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.entries import Entry
 
+#: How far back the first of the two looks at a reservation's end may lie.
+AWAITED_AT_MOST = timedelta(seconds=10)
+
 
 @dataclass(frozen=True, slots=True)
 class PodLook:
@@ -66,9 +69,13 @@ def _release_at_once(a: Allocation) -> e.ReleaseDecided | None:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """Why a reservation can't end now; a new event or a later look will tell more."""
+    """Why a reservation can't end now; a new event or a later look will tell more.
+
+    `remember`: what to append all the same, so that a later look can refer to this one.
+    """
 
     why: str
+    remember: tuple[tuple[Allocation, Entry], ...] = ()
 
 
 def release_is_due(a: Allocation, now: datetime) -> bool:
@@ -94,22 +101,42 @@ def judge_release(
     this name that hold other interfaces: they did not ask for these.
     """
     found: list[tuple[Allocation, Entry]] = []
-    waits: list[NotYet] = []
+    waits: list[str] = []
+    remember: list[tuple[Allocation, Entry]] = []
     for a in due:
-        why = _kept(a, look, watermark, served, now)
+        why = _kept(a, look, served, now)
+        awaited = _awaited(a, now)
         if why is not None:
-            waits.append(NotYet(why))
+            waits.append(why)
+        elif (
+            a.release_requested is None
+            and watermark is not None
+            and watermark < min(look.resource_version, awaited or look.resource_version)
+        ):
+            waits.append("Pod events up to the look have not all been taken in")
+            if awaited is None:
+                remember.append((a, e.ReleaseAwaited(resource_version=look.resource_version)))
         elif a.release_requested is not None:
             found.append((a, e.ReleaseDecided(why="requested", note=a.release_requested)))
         else:
             found.append((a, e.ReleaseDecided(why="ttl", note=f"due {a.ttl_due}")))
-    return tuple(found) if found or not waits else waits[0]
+    return tuple(found) if found or not waits else NotYet(waits[0], tuple(remember))
 
 
-def _kept(
-    a: Allocation, look: PodLook, watermark: int | None, served: Collection[str], now: datetime
-) -> str | None:
-    """Why a reservation can't end now."""
+def _awaited(a: Allocation, now: datetime) -> int | None:
+    """The version of an earlier look since its time has come, if that is still young.
+
+    A look of now is always a little ahead of what was taken in: in a busy cluster the watermark
+    would never reach it. So an earlier look says what must have been taken in, and this one that the
+    Pod is still absent. It may not be old: a Pod may come and go between the two.
+    """
+    if a.awaited_version is None or a.awaited_at is None or now - a.awaited_at > AWAITED_AT_MOST:
+        return None
+    return a.awaited_version
+
+
+def _kept(a: Allocation, look: PodLook, served: Collection[str], now: datetime) -> str | None:
+    """Why a reservation can't end now, whatever was taken in."""
     if not release_is_due(a, now):
         return "the reservation was extended"
     if look.running_uid == a.pod_uid:
@@ -118,8 +145,6 @@ def _kept(
         return None  # it is off its Pod: who asks for it back gets a fresh one
     if look.running_uid is not None and look.running_uid not in served:
         return "a Pod of this name exists: its event will claim the reservation"
-    if watermark is not None and watermark < look.resource_version:
-        return "Pod events up to the look have not all been taken in"
     return None
 
 

@@ -147,3 +147,15 @@ def ordered_adoptions(connection: Connection, cluster: str) -> dict[str, str]:
         {"cluster": cluster},
     )
     return {row.eni: row.accepted_by for row in found}
+
+
+def disputed(connection: Connection, cluster: str, eni: str) -> bool:
+    """Whether a parked allocation waits for a person to say whose address this ENI has (P1)."""
+    return bool(
+        connection.exec_driver_sql(
+            "SELECT EXISTS (SELECT FROM ledger.allocation a JOIN ledger.entry e ON e.allocation_id = a.id "
+            "WHERE a.cluster = %(cluster)s AND a.parked IS NOT NULL AND a.phase <> 'released' "
+            "AND e.kind = 'parked' AND e.data -> 'disputed' ->> 'eni' = %(eni)s)",
+            {"cluster": cluster, "eni": eni},
+        ).scalar_one()
+    )

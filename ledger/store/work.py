@@ -152,14 +152,21 @@ class Bucket(NamedTuple):
     burst: int
 
 
-def take_permit(connection: Connection, bucket: Bucket, at: datetime) -> float:
-    """Take one permit: 0 when taken, else the seconds after which to ask again."""
-    sql = queries("work")
-    bound = {**bucket._asdict(), "at": at}
+def take_permit(connection: Connection, bucket: Bucket) -> datetime | None:
+    """Take one permit: None when taken, else when to ask again. Locks the bucket until the commit."""
+    sql, bound = queries("work"), bucket._asdict()
     if connection.exec_driver_sql(sql["take_permit"], bound).one_or_none() is not None:
-        return 0.0
-    wait: float = connection.exec_driver_sql(sql["permit_wait"], bound).scalar_one()
-    return max(wait, 0.001)
+        return None
+    again: datetime = connection.exec_driver_sql(sql["permit_again"], bound).scalar_one()
+    return again
+
+
+def crowd(connection: Connection, cluster: str, waiting_for: str) -> int:
+    """How much work of a cluster waits for this."""
+    found: int = connection.exec_driver_sql(
+        queries("work")["crowd"], {"cluster": cluster, "waiting_for": waiting_for}
+    ).scalar_one()
+    return found
 
 
 def back_off(connection: Connection, bucket: Bucket, until: datetime) -> None:

@@ -38,10 +38,13 @@ def process_tools(
     reach: Reach,
     dice: random.Random,
     wait: Callable[[float], None] = lambda _seconds: None,
+    sleep: Callable[[float], None] | None = None,
     cloud_call: CloudCall = lambda send, api, parameters, subject: send(api, parameters, subject),
     kube_call: KubeCall = lambda serve, request: serve(request),
 ) -> Tools:
-    """What one reconciler works with. `wait` passes the time that a silent cloud takes."""
+    """What one reconciler works with. `wait` passes the time that a silent cloud takes,
+    `sleep` (else `wait`) that in which the process itself waits for its budget.
+    """
     client = httpx2.Client(
         transport=_KubeBoundary(CoreTransport(kube), reach, kube_call), base_url="http://kube"
     )
@@ -64,6 +67,7 @@ def process_tools(
         settings,
         lambda: uuid.UUID(int=dice.getrandbits(128), version=4),
         dice,
+        sleep or wait,
     )
 
 

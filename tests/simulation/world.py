@@ -90,6 +90,7 @@ class SimulatedWorld:
             now=self.now,
             reach=reach,
             dice=random.Random(self.random.random()),
+            sleep=lambda seconds: self.advance(timedelta(seconds=seconds)),
         )
 
     def _reach(self, name: str) -> None:

@@ -70,23 +70,35 @@ WHERE w.cluster = mine.cluster AND w.kind = mine.kind AND w.namespace = mine.nam
 SELECT min(greatest(due_at, coalesce(claimed_until, due_at))) FROM ledger.work WHERE cluster = %(cluster)s
 
 -- name: take_permit
+-- The clock is read after the row is locked, and once: whoever waited for the lock with an older reading would
+-- leave a token to the next one that the time in between has already given.
 INSERT INTO ledger.rate_bucket AS bucket (account, region, api, tokens, filled_at)
-VALUES (%(account)s, %(region)s, %(api)s, %(burst)s - 1, %(at)s)
-ON CONFLICT (account, region, api) DO UPDATE SET
-    tokens = least(%(burst)s, bucket.tokens
-                   + greatest(0, extract(epoch FROM %(at)s - bucket.filled_at)) * %(per_second)s) - 1,
-    filled_at = greatest(bucket.filled_at, %(at)s)
-WHERE (bucket.backoff_until IS NULL OR bucket.backoff_until <= %(at)s)
+VALUES (%(account)s, %(region)s, %(api)s, %(burst)s - 1, ledger.now())
+ON CONFLICT (account, region, api) DO UPDATE SET (tokens, filled_at) = (
+    SELECT least(%(burst)s, bucket.tokens
+                 + greatest(0, extract(epoch FROM clock.at - bucket.filled_at)) * %(per_second)s) - 1,
+           greatest(bucket.filled_at, clock.at)
+    FROM (SELECT ledger.now() AS at) clock)
+WHERE (bucket.backoff_until IS NULL OR bucket.backoff_until <= ledger.now())
   AND least(%(burst)s, bucket.tokens
-            + greatest(0, extract(epoch FROM %(at)s - bucket.filled_at)) * %(per_second)s) >= 1
+            + greatest(0, extract(epoch FROM ledger.now() - bucket.filled_at)) * %(per_second)s) >= 1
 RETURNING tokens
 
--- name: permit_wait
+-- name: permit_again
 SELECT greatest(
-    (1 - least(%(burst)s, tokens + greatest(0, extract(epoch FROM %(at)s - filled_at)) * %(per_second)s)) / %(per_second)s,
-    coalesce(extract(epoch FROM backoff_until - %(at)s), 0), 0)::double precision
-FROM ledger.rate_bucket WHERE account = %(account)s AND region = %(region)s AND api = %(api)s
+    clock.at + interval '1 millisecond',
+    backoff_until,
+    greatest(clock.at, filled_at) + make_interval(secs => (
+        1 - least(%(burst)s, tokens + greatest(0, extract(epoch FROM clock.at - filled_at)) * %(per_second)s)
+    ) / %(per_second)s))
+FROM ledger.rate_bucket, (SELECT ledger.now() AS at) clock
+WHERE account = %(account)s AND region = %(region)s AND api = %(api)s
+
+-- name: crowd
+SELECT count(*) FROM ledger.work WHERE cluster = %(cluster)s AND waiting_for = %(waiting_for)s
 
 -- name: back_off
-UPDATE ledger.rate_bucket SET backoff_until = greatest(coalesce(backoff_until, %(until)s), %(until)s), tokens = least(tokens, 0)
+-- It fills from the end of the pause on: else all replicas would return with a whole burst in hand.
+UPDATE ledger.rate_bucket SET
+    backoff_until = greatest(backoff_until, %(until)s), tokens = least(tokens, 0), filled_at = greatest(filled_at, %(until)s)
 WHERE account = %(account)s AND region = %(region)s AND api = %(api)s

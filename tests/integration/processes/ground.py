@@ -1,6 +1,8 @@
 """The local stack with its processes in our hands: kill them, start them again, play its users."""
 
+import base64
 import json
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -12,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import yaml
 from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ApiError
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
 from lightkube.resources.apps_v1 import StatefulSet
 from lightkube.resources.core_v1 import Namespace, Node, Pod
+from lightkube.types import PatchType
 
 from deploy.local.parts.child import Child, start_child
 from deploy.local.parts.ports import LOOPBACK, free_port
@@ -166,6 +170,33 @@ class Stack:
 
     def delete_stateful_set(self, name: str) -> None:
         self.client.delete(StatefulSet, name, namespace=NAMESPACE)
+
+    def keep_for_ever(self) -> None:
+        """From now on the PodNetworking's addresses are kept until somebody gives them up."""
+        never = {
+            "allocationType": {"type": "Fixed", "releaseStrategy": "Never", "releaseAfter": None}
+        }
+        self.client.patch(PodNetworking, "example", {"spec": never}, patch_type=PatchType.MERGE)
+        wait_for(
+            lambda: (
+                (self.client.get(PodNetworking, "example").status or {}).get("status") == "Ready"
+            ),
+            "the PodNetworking is Ready again",
+        )
+
+    def delete_podeni(self, name: str) -> None:
+        self.client.delete(PodEni, name, namespace=NAMESPACE)
+
+    def kube_changes(self) -> int:
+        """How many requests for a change the API server has had, by its own count."""
+        cluster = yaml.safe_load(self.facts.kubeconfig.read_text())["clusters"][0]["cluster"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=authority)),
+        )
+        with opener.open(f"{cluster['server']}/_sim/requests", timeout=10) as answer:
+            return int(json.loads(answer.read())["mutating"])
 
     def cordon(self, node: str, unschedulable: bool) -> None:
         self.client.patch(Node, node, {"spec": {"unschedulable": unschedulable}})

@@ -245,3 +245,85 @@ def test_p7_what_killed_and_stopped_processes_left_is_sealed_and_whole(stack: St
     status, metrics = fetch(stack.url("reconciler", "/metrics"))
     assert status == 200
     assert "eni_ledger_unsealed_seconds" in metrics
+
+
+def written(stack: Stack) -> tuple[int, list[str]]:
+    """What changed by anybody's hand: requests for a change at the API server, calls at the cloud."""
+    return stack.kube_changes(), stack.effects(0)
+
+
+def unbound(stack: Stack, name: str) -> None:
+    """A StatefulSet's Pod that ran and is away: its PodENI shows the reservation."""
+    stack.create_stateful_set(name)
+    wait_for(lambda: stack.running(f"{name}-0"), "the Pod runs")
+    stack.delete_stateful_set(name)
+    wait_for(
+        lambda: (stack.podeni(f"{name}-0").status or {}).get("phase") == "Unbind",
+        "the PodENI is unbound",
+    )
+
+
+def test_p8_at_rest_nothing_is_written_to_the_api_server_or_the_cloud(stack: Stack) -> None:
+    """Bound, reserved and released Pods are there; every process runs, with sweeps and heartbeats."""
+    unbound(stack, "resting")
+    stack.create_stateful_set("awake")
+    wait_for(lambda: stack.running("awake-0"), "the Pod runs")
+    due = "SELECT name FROM ledger.work WHERE kind = 'pod' AND due_at < ledger.now() + '5 s'"
+    wait_for(lambda: stack.rows(due) == [], "nothing is due")
+    swept = "SELECT finished_at FROM ledger.sweep"
+    last, before = stack.rows(swept), written(stack)
+    # The clock is moved on, so that the window holds a sweep, and no TTL ends in it.
+    clock.advance(stack.facts.postgres, timedelta(seconds=70))
+    wait_for(lambda: stack.rows(swept) != last, "a sweep in the window")
+    beaten = "SELECT min(taken_at) FROM ledger.watermark"
+    [(now,)] = stack.rows("SELECT ledger.now()")
+    wait_for(lambda: stack.rows(beaten)[0][0] > now + timedelta(seconds=10), "ten seconds of beats")
+    assert written(stack) == before
+
+
+def test_p2_a_reservation_ends_once_due_and_not_before(stack: Stack) -> None:
+    """By the whole way: the watcher's heartbeats are what lets the decision fall."""
+    unbound(stack, "expiring")
+    pod = "expiring-0"
+    [(due, now)] = stack.rows(
+        "SELECT ttl_due, ledger.now() FROM ledger.allocation WHERE pod = %s", pod
+    )
+    clock.advance(stack.facts.postgres, due - now - timedelta(seconds=2))
+    decided = (
+        "SELECT e.recorded_at FROM ledger.entry e JOIN ledger.allocation a ON a.id = e.allocation_id "
+        "WHERE a.pod = %s AND e.kind = 'release-decided'"
+    )
+    [(at,)] = wait_for(lambda: stack.rows(decided, pod), "the decision")
+    assert at >= due
+    wait_for(lambda: stack.podeni(pod) is None, "the PodENI is gone")
+
+
+def test_p3_never_ends_by_release_or_by_its_podenis_deletion_and_by_nothing_else(
+    stack: Stack,
+) -> None:
+    """A year passes over both; then each is given up in its own way."""
+    stack.keep_for_ever()
+    for name in ("given-up", "taken-away"):
+        unbound(stack, name)
+    addresses = {pod: stack.podeni(pod).spec for pod in ("given-up-0", "taken-away-0")}
+    clock.advance(stack.facts.postgres, timedelta(days=366))
+    swept = "SELECT max(finished_at) FROM ledger.sweep"
+    [(now,)] = stack.rows("SELECT ledger.now()")
+    wait_for(lambda: stack.rows(swept)[0][0] > now, "cloud and ledger are compared anew")
+    for pod, spec in addresses.items():
+        assert stack.podeni(pod).spec == spec
+    phases = (
+        "SELECT pod, phase FROM ledger.allocation "
+        "WHERE pod IN ('given-up-0', 'taken-away-0') ORDER BY pod"
+    )
+    assert stack.rows(phases) == [("given-up-0", "reserved"), ("taken-away-0", "reserved")]
+
+    stack.eni_ledger("release", "example/given-up-0", "--reason", "a test")
+    wait_for(lambda: stack.podeni("given-up-0") is None, "the command ends it")
+    assert stack.podeni("taken-away-0").spec == addresses["taken-away-0"]
+    stack.delete_podeni("taken-away-0")
+    wait_for(lambda: stack.podeni("taken-away-0") is None, "the user's deletion ends it")
+    wait_for(
+        lambda: stack.rows(phases) == [("given-up-0", "released"), ("taken-away-0", "released")],
+        "both are released",
+    )

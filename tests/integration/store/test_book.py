@@ -9,9 +9,9 @@ import pytest
 
 INSERT = """
 INSERT INTO ledger.allocation (id, version, cluster, namespace, pod, interface, phase, pod_uid, node,
-    vpc, ipv4, eni, trunk, vlan, created_at, changed_at, state)
+    vpc, ipv4, ipv6, eni, trunk, vlan, created_at, changed_at, state)
 VALUES (%(id)s, 1, %(cluster)s, 'shop', %(pod)s, 'eth0', %(phase)s, 'uid', 'node-h1',
-    'vpc-1', %(ipv4)s, %(eni)s, %(trunk)s, %(vlan)s, ledger.now(), ledger.now(), '{}')
+    'vpc-1', %(ipv4)s, %(ipv6)s, %(eni)s, %(trunk)s, %(vlan)s, ledger.now(), ledger.now(), '{}')
 """
 
 
@@ -28,6 +28,7 @@ def claim(connection: psycopg.Connection[Any], **changes: Any) -> None:
         "pod": f"pod-{uuid.uuid4()}",
         "phase": "bound",
         "ipv4": None,
+        "ipv6": None,
         "eni": None,
         "trunk": None,
         "vlan": None,
@@ -37,6 +38,7 @@ def claim(connection: psycopg.Connection[Any], **changes: Any) -> None:
 
 CLAIMS: dict[str, dict[str, Any]] = {
     "live_claim_ipv4": {"ipv4": "10.0.0.1"},
+    "live_claim_ipv6": {"ipv6": "2408:4005:3aa:1100::10"},
     "live_claim_eni": {"eni": "eni-1"},
     "live_claim_vlan": {"trunk": "eni-trunk", "vlan": 1001},
     "live_claim_pod_interface": {"pod": "web-0"},

@@ -8,7 +8,7 @@ from ledger.store.tampering import examine
 
 
 def test_up_one_by_one_and_down_to_nothing(empty_database: str) -> None:
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"):
         assert migrate.upgrade(empty_database, revision) == revision
     assert migrate.upgrade(empty_database) == migrate.head()
     migrate.downgrade(empty_database, "base")
@@ -20,7 +20,7 @@ def test_up_one_by_one_and_down_to_nothing(empty_database: str) -> None:
 
 
 def test_p7_an_older_ledger_is_sealed_from_its_first_entry_on(empty_database: str) -> None:
-    migrate.upgrade(empty_database, "0006")
+    migrate.upgrade(empty_database, "0007")
     append = (
         "INSERT INTO ledger.entry (cluster, kind, recorded_at, cause, data) "
         "SELECT 'c1', 'paused', ledger.now() - interval '1 year', '{}', '{}' "

@@ -183,10 +183,21 @@ ALLOWED: dict[str, tuple[Entry, set[Phase]]] = {
         e.ReleaseRequested(how="command", by="b", reason="r"),
         {WANTED, BOUND, LEAVING, RESERVED},
     ),
+    "an awaited version": (e.ReleaseAwaited(resource_version=7), {RESERVED}),
     "a release": (e.ReleaseDecided(why="ttl"), {LEAVING, RESERVED}),
     "the end": (e.Released(), {RELEASING}),
     "a bound PodENI": (e.PodEniWritten(phase="Bind", uid="pe-1"), {WANTED}),
 }
+
+
+def test_p2_what_was_awaited_for_one_absence_counts_for_no_other() -> None:
+    for entry in (
+        e.Claimed(pod_uid="uid-2", node="n"),
+        e.TtlRestarted(gap="g", ttl_due=START + timedelta(days=1)),
+    ):
+        awaiting = Life().reserved().tell(e.ReleaseAwaited(resource_version=7))
+        assert awaiting.a.awaited_version == 7
+        assert after(awaiting, entry).awaited_version is None
 
 
 @pytest.mark.parametrize("phase", TOLD)

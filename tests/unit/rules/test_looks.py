@@ -159,6 +159,54 @@ def test_p2_a_ttl_ends_by_due_watermark_and_look_together(
         assert judged.why
 
 
+def awaiting(version: int, since: timedelta) -> Allocation:
+    """Its time has come, and a look that long ago found no Pod at this version."""
+    a = reserved()
+    assert a.ttl_due is not None
+    return a.model_copy(update={"awaited_version": version, "awaited_at": a.ttl_due - since})
+
+
+@pytest.mark.parametrize(
+    ("awaited", "since_s", "watermark", "ends"),
+    [
+        (90, 1, 90, True),  # what the earlier look saw was taken in; this one is as ever ahead
+        (90, 10, 99, True),
+        (90, 1, 89, False),
+        (90, 10.001, 99, False),  # too long ago: a Pod may have come and gone since
+        (110, 1, 100, True),  # versions began anew: what this look saw was taken in
+    ],
+)
+def test_p2_an_earlier_look_says_what_must_have_been_taken_in(
+    awaited: int, since_s: float, watermark: int, ends: bool
+) -> None:
+    a = awaiting(awaited, timedelta(seconds=since_s))
+    assert a.ttl_due is not None
+    judged = judge_release([a], ABSENT, watermark, (), a.ttl_due)
+    if ends:
+        assert judged == ((a, e.ReleaseDecided(why="ttl", note=f"due {a.ttl_due}")),)
+        for look in (RUNNING, REPLACED):
+            assert isinstance(judge_release([a], look, watermark, (), a.ttl_due), NotYet)
+    else:
+        assert isinstance(judged, NotYet)
+
+
+def test_p2_the_version_to_wait_for_is_remembered_once_and_anew_when_it_is_old() -> None:
+    a = reserved()
+    assert a.ttl_due is not None
+    remembered = ((a, e.ReleaseAwaited(resource_version=100)),)
+    judged = judge_release([a], ABSENT, 99, (), a.ttl_due)
+    assert isinstance(judged, NotYet)
+    assert judged.remember == remembered
+    young, old = (awaiting(90, timedelta(seconds=s)) for s in (5, 11))
+    for each, anew in ((young, False), (old, True)):
+        again = judge_release([each], ABSENT, 89, (), a.ttl_due)
+        assert isinstance(again, NotYet)
+        assert bool(again.remember) is anew
+    there = judge_release([a], RUNNING, 99, (), a.ttl_due)
+    assert isinstance(there, NotYet)
+    assert there.remember == ()
+
+
 def test_p2_a_ttl_that_was_extended_meanwhile_is_not_ended() -> None:
     a = reserved()
     assert a.ttl_due is not None

@@ -2,13 +2,13 @@
 
 from migrations.sql_files import run
 
-revision = "0007"
-down_revision = "0006"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:
-    run("0007_questions_up.sql")
+    run("0009_questions_up.sql")
 
 
 def downgrade() -> None:
-    run("0007_questions_down.sql")
+    run("0009_questions_down.sql")

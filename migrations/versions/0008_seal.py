@@ -2,13 +2,13 @@
 
 from migrations.sql_files import run
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 
 def upgrade() -> None:
-    run("0007_seal_up.sql")
+    run("0008_seal_up.sql")
 
 
 def downgrade() -> None:
-    run("0007_seal_down.sql")
+    run("0008_seal_down.sql")

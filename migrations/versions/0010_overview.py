@@ -4,12 +4,12 @@ from alembic import op
 
 from migrations.sql_files import run
 
-revision = "0008"
-down_revision = "0006"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:
-    run("0008_overview_up.sql")
+    run("0010_overview_up.sql")
     # Concurrently: the table is large and the reconciler goes on writing it. One that was
     # interrupted leaves an invalid index behind, which the next try replaces.
     with op.get_context().autocommit_block():
@@ -22,4 +22,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP INDEX IF EXISTS ledger.cloud_call_newest")
-    run("0008_overview_down.sql")
+    run("0010_overview_down.sql")
