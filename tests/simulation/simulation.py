@@ -310,7 +310,8 @@ class Simulation:
         self.wire.down_until = max(until, self.wire.down_until)
         for process in self._processes():
             process.down_until = max(until, process.down_until)
-        self.intake.positions.clear()
+        if not self.intake.process.busy:  # asleep in the middle of a poll, it wakes where it stood
+            self.intake.positions.clear()
 
     def _processes(self) -> list[Process]:
         return [self.intake.process, *(each.process for each in self._reconcilers)]
