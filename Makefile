@@ -24,7 +24,7 @@ demo: $(READY) ## see it work: the product document's example, narrated, on a st
 	@$(BIN)/eni-ledger demo
 
 test: $(READY) ## run every test that needs nothing but PyPI
-	@$(PYTEST) tests -m "not genuine"
+	@$(PYTEST) tests --ignore=tests/bench -m "not genuine"
 
 check: $(READY) ## lint, format, types, layers, unit tests
 	@.ci/check
