@@ -44,11 +44,11 @@ def restore(world: SimulatedWorld, rows: dict[str, list[Any]]) -> None:
     world._read.clear()
 
 
-def unknown_eni(world: SimulatedWorld, intent: str) -> str:
+def unknown_eni(world: SimulatedWorld, intent: str, token: str = "by-hand") -> str:
     request = CreateEni(
         vswitch_id="vsw-bpxxxx",
         security_group_ids=("sg-bpxxxx",),
-        client_token=f"by-hand-{intent}"[:64],
+        client_token=f"{token}-{intent}"[:64],
         tags={"ack.aliyun.com": CLUSTER, "creator": "eni-ledger", "eni-ledger/intent": intent},
         delete_on_release=True,
     )

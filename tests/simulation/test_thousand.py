@@ -1,18 +1,20 @@
-"""P2 and P8 for a thousand: fixed Pods deleted and re-created, and every one has its own IP again.
+"""P2, P8, P11 for a thousand: fixed Pods deleted and re-created; and said to be deleted when they are not.
 
 The real intake, store and reconciler on virtual time, with the breaker at its defaults; the
 simulators say what is so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 
+from consumers.contract.encode import encode_deleted
 from consumers.reconciler.dispatch import work_once
 from deploy.local.cloud.world import Instance, World
 from tests.simulation.ground import Ground
-from tests.simulation.world import SimulatedWorld, demo_world, fixed
+from tests.simulation.world import CLUSTER, SimulatedWorld, demo_world, fixed
 
 PODS, NODES = 1000, 52
 #: The breaker's default allows 500 in five minutes: a rolling restart goes in waves.
@@ -81,7 +83,21 @@ def go_on(world: SimulatedWorld, seconds: int) -> None:
         world.advance(timedelta(seconds=1))
 
 
-def test_p2_p8_a_thousand_fixed_pods_come_back_to_their_own_addresses(ground: Ground) -> None:
+def forged_to_be_gone(world: SimulatedWorld, names: Sequence[str]) -> None:
+    """Every running Pod is said to be deleted, by a message like any other."""
+    version = world.kube.core.store.revision
+    for name in names:
+        pod = world.kube.get(f"/api/v1/namespaces/example/pods/{name}")
+        pod["metadata"]["resourceVersion"] = str(version)
+        world.append("pod", encode_deleted(CLUSTER, "pod", pod, epoch=0))
+    refuted = "SELECT count(*) FROM ledger.entry WHERE kind = 'gone-refuted'"
+    [(before,)] = world.ground.rows(refuted)
+    go_on(world, 4)
+    [(after,)] = world.ground.rows(refuted)
+    assert after - before == len(names), "each was believed enough to be looked at"
+
+
+def test_p2_p8_p11_a_thousand_fixed_pods_come_back_to_their_own_addresses(ground: Ground) -> None:
     ground.clear()
     world = SimulatedWorld(ground, world=large_world())
     names = [f"db-{number}" for number in range(PODS)]
@@ -124,6 +140,10 @@ def test_p2_p8_a_thousand_fixed_pods_come_back_to_their_own_addresses(ground: Gr
     }
     assert world.ground.rows("SELECT * FROM ledger.brake") == []
     world.check_promises()
+    forged_to_be_gone(world, names)
+    assert served(world) == again, "P11: nobody is cut off by a message"
+    assert world.mutating_calls() == calls
+    assert world.ground.rows("SELECT * FROM ledger.brake") == []
 
     revision = world.kube.core.store.revision
     go_on(world, 5)

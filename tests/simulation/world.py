@@ -58,6 +58,7 @@ class SimulatedWorld:
         seed: int = 0,
         world: World | None = None,
         settings: Settings | None = None,
+        cloud: Simulator | None = None,
     ) -> None:
         self.ground = ground
         self.dsn = ground.dsn
@@ -65,7 +66,7 @@ class SimulatedWorld:
         self.random = random.Random(seed)
         self.boundary: Callable[[str], None] = lambda name: None
         self.world = world or demo_world()
-        self.cloud = Simulator(self.world, now=self.now, random=random.Random(seed + 1))
+        self.cloud = cloud or Simulator(self.world, now=self.now, random=random.Random(seed + 1))
         self.kube = InProcess(Core(Sources.seeded(seed + 2, self.now)))
         self.kube.core.create_default_namespaces()
         self.settings = settings or ample_settings(self.world)
