@@ -1,4 +1,4 @@
-"""Beside terway-controlplane we act only where its PodENI controllers are off."""
+"""P11: Beside terway-controlplane we act only where its PodENI controllers are off."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
