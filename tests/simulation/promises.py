@@ -94,14 +94,16 @@ class Promises:
             self._being_deleted.add(eni)
         if api == "AttachNetworkInterface" and eni in self._being_deleted:
             self.broken("P10", f"{eni} is attached after a delete was sent for it")
-        self.check_detach(api, eni)
+        cut = self.cut_off_by(api, eni)
+        if cut is not None:
+            self.broken("P11", cut)
 
-    def check_detach(self, api: str, eni: str) -> None:
-        """P11 at the moment a call takes effect."""
-        if api in ("DetachNetworkInterface", "DeleteNetworkInterface"):
-            user = self.truth.user_of(eni)
-            if user is not None:
-                self.broken("P11", f"{api} of {eni}, which the running Pod {user} uses")
+    def cut_off_by(self, api: str, eni: str) -> str | None:
+        """Whom a call would cut off if it took effect now; None: nobody."""
+        if api not in ("DetachNetworkInterface", "DeleteNetworkInterface"):
+            return None
+        user = self.truth.user_of(eni)
+        return f"{api} of {eni}, which the running Pod {user} uses" if user is not None else None
 
     def _check_intent(self, api: str, flat: Mapping[str, str], eni: str, now: datetime) -> None:
         asked = {"token": flat.get("ClientToken", ""), "eni": eni}

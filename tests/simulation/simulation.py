@@ -376,8 +376,11 @@ class Simulation:
     def _land_late_calls(self) -> None:
         for late in [each for each in self._late if each.due <= self.world.time]:
             self._late.remove(late)
-            self.promises.check_detach(late.api, late.flat.get("NetworkInterfaceId", ""))
+            cut = self.promises.cut_off_by(late.api, late.flat.get("NetworkInterfaceId", ""))
             outcome = self.world.cloud.call(late.api, late.flat)
+            if cut is not None and outcome.status == 200:
+                # One that names an instance which is no more, say, is refused and cuts nobody off.
+                self.promises.broken("P11", cut)
             said = "takes effect" if outcome.status == 200 else outcome.body.get("Code")
             self._tell("cloud", f"a {late.api} that was given up on arrives: {said}")
 
