@@ -114,7 +114,7 @@ def judge_release(
             and watermark < min(look.resource_version, awaited or look.resource_version)
         ):
             waits.append("Pod events up to the look have not all been taken in")
-            if awaited is None:
+            if awaited is None and not _still_to_come(a, watermark, look):
                 remember.append((a, e.ReleaseAwaited(resource_version=look.resource_version)))
         elif a.release_requested is not None:
             found.append((a, e.ReleaseDecided(why="requested", note=a.release_requested)))
@@ -133,6 +133,13 @@ def _awaited(a: Allocation, now: datetime) -> int | None:
     if a.awaited_version is None or a.awaited_at is None or now - a.awaited_at > AWAITED_AT_MOST:
         return None
     return a.awaited_version
+
+
+def _still_to_come(a: Allocation, watermark: int, look: PodLook) -> bool:
+    """Whether what an old look saw has not been taken in either: then a newer one adds nothing, and
+    a log that stands still for hours must not fill the ledger. Versions may have begun anew."""
+    known = a.awaited_version
+    return known is not None and watermark < known <= look.resource_version
 
 
 def _kept(a: Allocation, look: PodLook, served: Collection[str], now: datetime) -> str | None:

@@ -198,8 +198,14 @@ def test_p2_the_version_to_wait_for_is_remembered_once_and_anew_when_it_is_old()
     assert isinstance(judged, NotYet)
     assert judged.remember == remembered
     young, old = (awaiting(90, timedelta(seconds=s)) for s in (5, 11))
-    for each, anew in ((young, False), (old, True)):
-        again = judge_release([each], ABSENT, 89, (), a.ttl_due)
+    before_the_reset = awaiting(5000, timedelta(seconds=11))
+    for each, watermark, anew in (
+        (young, 89, False),
+        (old, 90, True),
+        (old, 89, False),  # the log stands still: nothing is appended again and again
+        (before_the_reset, 89, True),
+    ):
+        again = judge_release([each], ABSENT, watermark, (), a.ttl_due)
         assert isinstance(again, NotYet)
         assert bool(again.remember) is anew
     there = judge_release([a], RUNNING, 99, (), a.ttl_due)
