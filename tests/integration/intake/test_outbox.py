@@ -186,7 +186,9 @@ async def at_once(configured: Settings, ledger: SealedLedger, dsn: str, seed: in
     with psycopg.connect(dsn, autocommit=True) as owner:
         async with asyncio.timeout(DEADLINE_S):
             while cursor(dsn) < ENTRIES:
-                owner.execute("UPDATE ledger.outbox SET held_until = ledger.now()")
+                owner.execute(
+                    "UPDATE ledger.outbox SET held_until = ledger.now() WHERE token IS NOT NULL"
+                )
                 await asyncio.sleep(dice.uniform(0, 0.2))
                 if dice.random() < 0.4:
                     victim = dice.randrange(3)
