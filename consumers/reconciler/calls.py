@@ -20,9 +20,10 @@ from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Fenced, Pause, Tools
 from consumers.runtime import metrics
 from ledger.rules import entries as e
-from ledger.rules.allocation import VSWITCH_FULL, Allocation, Intent
+from ledger.rules.allocation import Allocation
 from ledger.rules.planning import Call
 from ledger.rules.podeni import why_in_use
+from ledger.rules.under_way import VSWITCH_FULL, Intent
 from ledger.store import work
 from ledger.store.places import mark_vswitch_full
 from ledger.store.work import Claim

@@ -22,9 +22,10 @@ from consumers.reconciler.describing import describe
 from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.tools import Pause, Tools
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, Intent
+from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Entry
 from ledger.rules.planning import STUCK_AFTER
+from ledger.rules.under_way import Intent
 from ledger.store.work import Claim
 
 #: Within this time a look may still show what was before.

@@ -7,7 +7,8 @@ from consumers.reconciler.describing import describe
 from consumers.reconciler.eni_looks import NotYet, judge_open_call
 from consumers.reconciler.tools import Pause, Tools
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, Intent
+from ledger.rules.allocation import Allocation
+from ledger.rules.under_way import Intent
 from ledger.store.work import Claim
 
 

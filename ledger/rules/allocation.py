@@ -7,13 +7,14 @@ raises ImpossibleEntry for any other, so that a bug stops at the book and not in
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from ledger.rules import entries as e
-from ledger.rules.entries import Address, Api, Entry, Place, Retention, Terms
+from ledger.rules.entries import Address, Entry, Place, Retention, Terms
+from ledger.rules.under_way import PASSING, VSWITCH_FULL, Attachment, Intent
 
 
 class Phase(StrEnum):
@@ -45,34 +46,6 @@ class Recorded(_Model):
     version: int
     recorded_at: datetime
     entry: Entry
-
-
-class Intent(_Model):
-    """A cloud call that was intended and isn't settled."""
-
-    id: UUID
-    api: Api
-    client_token: str | None
-    parameters: dict[str, str]
-    intended_at: datetime
-    deadline: datetime
-    unknown: bool = False
-
-
-class Attachment(_Model):
-    """Where the ENI is attached, or on its way to or from.
-
-    `pod_uid` is the Pod it was attached for: an attachment made for an earlier one is stale and is
-    taken off first, even on the same node, because a force-deleted Pod's sandbox may still use it.
-    """
-
-    instance_id: str
-    trunk_eni_id: str | None
-    pod_uid: str
-    motion: Literal["attaching", "attached", "detaching"]
-    since: datetime
-    vlan: int | None = None
-    eni_type: str = ""
 
 
 class Allocation(_Model):
@@ -400,14 +373,6 @@ def _call_refused(state: Allocation, entry: e.CallRefused, at: datetime) -> Chan
     ):
         changes["asked_security_groups"] = None  # a definite no: the wish ends, and is told
     return changes
-
-
-# The ENI is in the middle of something: the same call may be accepted later.
-PASSING = ("InvalidOperation", "Operation.", "IncorrectStatus")
-
-
-# Two codes for one condition (reference §5.3, terway PRs 75761cd1 and 2e90d624).
-VSWITCH_FULL = frozenset({"InvalidVSwitchId.IpNotEnough", "QuotaExceeded.PrivateIpAddress"})
 
 
 @_on(e.CallUnknown)

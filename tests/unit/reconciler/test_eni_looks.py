@@ -8,7 +8,8 @@ import pytest
 from consumers.cloud.port import ATTACHING, AVAILABLE, DELETING, DETACHING, IN_USE, Eni
 from consumers.reconciler.eni_looks import DESCRIBE_LAG, NotYet, judge_motion, judge_open_call
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, Intent
+from ledger.rules.allocation import Allocation
+from ledger.rules.under_way import Intent
 from tests.unit.rules.lives import Life
 
 HERE, TRUNK = "i-node-h1", "eni-trunk-node-h1"

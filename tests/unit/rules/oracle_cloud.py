@@ -8,7 +8,7 @@ from typing import Literal
 
 from consumers.cloud.port import ATTACHING, AVAILABLE, DELETING, DETACHING, IN_USE, Eni
 from ledger.rules import entries as e
-from ledger.rules.allocation import Intent
+from ledger.rules.under_way import Intent
 
 #: How long an attach, detach or delete is under way.
 MOTION = timedelta(seconds=2)

@@ -9,7 +9,6 @@ import pytest
 from ledger.rules import entries as e
 from ledger.rules.allocation import (
     SERVING,
-    VSWITCH_FULL,
     Allocation,
     ImpossibleEntry,
     Phase,
@@ -18,6 +17,7 @@ from ledger.rules.allocation import (
     fold,
 )
 from ledger.rules.entries import Entry
+from ledger.rules.under_way import VSWITCH_FULL
 from tests.unit.rules.lives import ADDRESS, NEVER, START, Life, place_on
 
 OTHER = UUID(int=999)
