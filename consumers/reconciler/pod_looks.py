@@ -54,7 +54,8 @@ def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings)
         "terminal": look.terminal,
     }
     with tools.database.transaction() as connection:
-        if inputs.lock_observation(connection, _key(first)) == heard:
+        unchanged = inputs.lock_observation(connection, _key(first)) == heard
+        if unchanged and not _may_outrun_a_life(step, answer, heard):
             _believe(connection, first, answer, cause)
         fenced = tools.fence(connection, held, step.allocations)
         if fenced.now - asked > 2 * tools.kube_budget:
@@ -65,6 +66,18 @@ def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings)
         pause = _judge(tools, fenced, step, answer, about, cause)
     tools.wake_waiting(fenced)
     return pause
+
+
+def _may_outrun_a_life(step: LookAtPod, answer: PodAnswer, heard: tuple[int, int] | None) -> bool:
+    """Whether a Pod may have come and gone of which the messages are still on their way (P2).
+
+    Believed at its own version, a look that finds nobody at a reservation's end would make them look
+    stale, and the absence that began with that life's end would never begin. What was heard stands,
+    unless it claims a version that the cluster has not reached.
+    """
+    if step.question != "release" or answer.pod is not None:
+        return False
+    return heard is None or heard[1] <= answer.resource_version
 
 
 def _judge(

@@ -237,3 +237,26 @@ def test_an_open_call_past_its_deadline_is_no_hot_loop(world: SimulatedWorld) ->
     world.cloud.clear_faults()
     world.settle(20)
     assert [a.phase for a in world.allocations()] == [Phase.BOUND]
+
+
+def test_p2_a_look_at_its_end_makes_no_life_look_stale_that_is_still_on_its_way(
+    world: SimulatedWorld,
+) -> None:
+    """Seed 10073: everybody was down when its hour ended; a Pod came back late and went again. The
+    first look found nobody, and the messages about that Pod were stale when they came in."""
+    world.create_pod("web-0", networks=[fixed("1h")])
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.advance(timedelta(minutes=61))
+    world.create_pod("web-0", networks=[fixed("1h")])
+    world.advance(timedelta(minutes=1))
+    world.delete_pod("web-0")
+    gone = world.time
+    world.work()
+    world.settle(120, step=5)
+    [kept] = world.allocations()
+    assert kept.phase is Phase.RESERVED
+    assert kept.ttl_due is not None
+    assert kept.ttl_due >= gone + timedelta(hours=1)
+    world.check_promises()
