@@ -82,9 +82,8 @@ def _free_for(a: Allocation, uid: str, eni: str) -> bool:
     claimed by that event, and is on the way to a Bind that was made already."""
     if a.phase is not Phase.WANTED or a.pod_uid != uid or a.intent is not None or a.parked:
         return False
-    if a.address is not None:
-        return a.address.eni == eni
-    return a.attachment is None and a.podeni_phase is None
+    unused = a.attachment is None and a.podeni_phase is None
+    return unused or (a.address is not None and a.address.eni == eni)
 
 
 def _adoption(

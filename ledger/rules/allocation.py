@@ -282,7 +282,8 @@ def _released(state: Allocation, entry: e.Released, at: datetime) -> Changes:
 @_on(e.Adopted)
 def _adopted(state: Allocation, entry: e.Adopted, at: datetime) -> Changes:
     _must(state.phase is Phase.WANTED and state.intent is None, state, entry)
-    _must(state.address is None or state.address.eni == entry.address.eni, state, entry)
+    same = state.address is not None and state.address.eni == entry.address.eni
+    _must(same or state.attachment is None, state, entry)
     on = (entry.place.instance_id, entry.place.trunk_eni_id)
     shown: Changes = {"podeni_phase": "Bind", "podeni_uid": entry.podeni_uid}
     held: Changes = {"place": entry.place, "address": entry.address}

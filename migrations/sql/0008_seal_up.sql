@@ -43,6 +43,12 @@ SELECT since AS first_position, upto AS last_position, sealed_at, entry_ids[card
 FROM ledger.seal;
 COMMENT ON VIEW audit.seals IS
     'The sealed ranges of the feed. The newest hash stands for every entry up to its last_position: keep it somewhere else.';
+COMMENT ON COLUMN audit.seals.first_position IS 'The first feed position of the range.';
+COMMENT ON COLUMN audit.seals.last_position IS 'The last feed position of the range.';
+COMMENT ON COLUMN audit.seals.sealed_at IS 'When it was sealed, by the ledger''s clock.';
+COMMENT ON COLUMN audit.seals.last_entry IS 'The entry at its last position.';
+COMMENT ON COLUMN audit.seals.previous IS 'The hash of the seal before, in hexadecimal; NULL in the first.';
+COMMENT ON COLUMN audit.seals.hash IS 'SHA-256 over the seal before and every entry of the range, in hexadecimal.';
 
 -- ---------------------------------------------------------------------------------------------- the outbox
 CREATE TABLE ledger.outbox (
