@@ -1,3 +1,34 @@
-"""What every test may use: the local stack's fixtures."""
+"""What every test may use: the local stack's fixtures; and which genuine parts are there."""
+
+import os
+from pathlib import Path
+
+import pytest
 
 pytest_plugins = ["deploy.local.pytest_plugin"]
+
+#: One script a part: it makes sure of the part, or says how to install it.
+PARTS = Path(__file__).parents[1] / ".ci" / "parts"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the parts that `TESTS_WITHOUT` names (words apart by spaces).
+
+    `make integration` sets it on a machine where a part can't be had; CI must not.
+    """
+    without = set(os.environ.get("TESTS_WITHOUT", "").split())
+    if without and os.environ.get("CI") == "true":
+        raise pytest.UsageError(f"in CI no part may be missing: {sorted(without)}")
+    left_out = [item for item in items if parts_of(item) & without]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def parts_of(item: pytest.Item) -> set[str]:
+    """The genuine parts that a test needs: `@pytest.mark.genuine("browser")`."""
+    parts = {part for mark in item.iter_markers("genuine") for part in mark.args}
+    if item.get_closest_marker("genuine") and not parts:
+        raise pytest.UsageError(f"{item.nodeid}: genuine without the name of a part")
+    if unknown := {part for part in parts if not (PARTS / part).is_file()}:
+        raise pytest.UsageError(f"{item.nodeid}: no such part in .ci/parts: {sorted(unknown)}")
+    return parts

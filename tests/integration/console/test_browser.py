@@ -18,7 +18,7 @@ from tests.integration.console.browser import Console, chromium, served
 from tests.integration.console.conftest import MARKUP, TOKEN
 from tests.simulation.world import CLUSTER, SimulatedWorld
 
-pytestmark = [pytest.mark.genuine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.genuine("browser"), pytest.mark.timeout(180)]
 
 Addresses = Callable[[str], Address]
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
