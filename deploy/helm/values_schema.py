@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 #: What the chart itself writes into the settings, from other values or from where a process runs.
 OURS: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset({"local_stack", "http", "webhook"}),
-    "kafka": frozenset({"ssl_cafile", "ssl_certfile", "ssl_keyfile"}),
+    "kafka": frozenset({"sasl_username", "ssl_cafile", "ssl_certfile", "ssl_keyfile"}),
     "kube": frozenset({"kubeconfig", "context"}),
     "cloud": frozenset({"access_key_id", "credential_path"}),
     "console": frozenset({"host", "port", "authentication"}),
@@ -160,10 +160,14 @@ def _postgres() -> Schema:
 
 
 def _kafka() -> Schema:
-    return _object(
+    user = _object(
+        name=NAME,
         password=_object(secret=OPTIONAL_NAME, key=KEY),
+        certificate=_object(secret=OPTIONAL_NAME, certificateKey=KEY, privateKeyKey=KEY),
+    )
+    return _object(
         ca=_object(secret=OPTIONAL_NAME, key=KEY),
-        clientCertificate=_object(secret=OPTIONAL_NAME, certificateKey=KEY, privateKeyKey=KEY),
+        users=_object(watcher=user, intake=user),
         strimzi=_object(
             enabled=SWITCH,
             cluster=OPTIONAL_NAME,
@@ -172,7 +176,7 @@ def _kafka() -> Schema:
             minInSyncReplicas=_count(),
             partitions=_count(),
             retention=_object(entities=_count(12), deadLetters=_count(1), entries=_count(1)),
-            user=_object(enabled=SWITCH, name=NAME, authentication=_one_of("scram-sha-512", "tls")),
+            users=_object(enabled=SWITCH, authentication=_one_of("scram-sha-512", "tls")),
         ),
     )
 

@@ -13,12 +13,19 @@ from pydantic import BaseModel
 from consumers.admission.registration import mutating_configuration, validating_configuration
 from consumers.cli.main import COMMANDS
 from consumers.cli.run import Process as RunnableProcess
-from consumers.contract.topics import all_topics, partitions_of
+from consumers.contract.topics import (
+    all_topics,
+    dead_letter_topic,
+    entity_topics,
+    entries_topic,
+    partitions_of,
+)
 from consumers.runtime.settings import CONFIG_FILE_VARIABLE, Settings, load_settings
 from tests.integration.deploy.chart import (
     CHART,
     EXAMPLES,
     NAMESPACE,
+    PROCESSES,
     RELEASE,
     ROOT,
     Json,
@@ -34,9 +41,11 @@ ON_HOST_NETWORK = {"watcher", "intake", "reconciler", "webhook"}
 POD_IP = "192.0.2.7"
 #: A plausible content for every key of every Secret that the examples name.
 SECRETS = {
-    **{f"eni-ledger-postgres/{name}": f"postgresql://{name}@db/l" for name in ("intake", "reconciler", "console", "owner")},
-    "eni-ledger-kafka/password": "from-a-secret",
-    "eni-ledger/password": "from-a-secret",
+    **{f"eni-ledger-postgres/{name}": f"postgresql://{name}@db/l" for name in PROCESSES},
+    "eni-ledger-kafka/watcher": "from-a-secret",
+    "eni-ledger-kafka/intake": "from-a-secret",
+    "eni-ledger-watcher/password": "from-a-secret",
+    "eni-ledger-intake/password": "from-a-secret",
     "eni-ledger-access-key/id": "an-id",
     "eni-ledger-access-key/secret": "from-a-secret",
     "eni-ledger-console/tokens": json.dumps({"auditor": "a-token-of-16-characters"}),
@@ -110,7 +119,7 @@ def test_a_wrong_value_is_refused_with_its_path(assignment: str, told: tuple[str
         (("--set", "credentials.type=accessKey"), "credentials.accessKey.secret is empty"),
         (("--set", "console.authentication=tokens"), "console.tokens.secret is empty"),
         (("--set", "metrics.serviceMonitor.enabled=true"), "needs metrics.enabled"),
-        (("--set", "settings.kafka.security_protocol=SASL_SSL"), "kafka.password.secret is empty"),
+        (("--set", "settings.kafka.security_protocol=SASL_SSL"), "kafka.users.watcher.password"),
         (("--set", "kafka.strimzi.enabled=true"), "kafka.strimzi.cluster is empty"),
         (("--set", "kafka.strimzi.replicas=1"), "nothing could ever be written"),
         (("--set", "webhook.port=19441"), "watcher.httpPort are both 19441"),
@@ -508,13 +517,26 @@ def test_strimzi_gets_every_topic(words: tuple[str, ...]) -> None:
     for each in all_of_it.of("KafkaTopic").values():
         assert each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
         assert each["metadata"]["namespace"] == "eni-ledger-data"
-    [user] = all_of_it.of("KafkaUser").values()
-    prefixed = [
-        acl for acl in user["spec"]["authorization"]["acls"] if acl["resource"]["type"] == "topic"
-    ]
-    assert [acl["resource"] for acl in prefixed] == [
-        {"type": "topic", "name": f"{prefix}.", "patternType": "prefix"}
-    ]
+    entities, entries = set(entity_topics(prefix)), entries_topic(prefix)
+    dead_letters = set(map(dead_letter_topic, entities))
+    assert {name: rights_on_topics(each) for name, each in all_of_it.of("KafkaUser").items()} == {
+        "eni-ledger-watcher": {"Read": entities, "Write": entities, "Describe": {f"{prefix}."}},
+        "eni-ledger-intake": {
+            "Read": entities | {entries},
+            "Write": dead_letters | {entries},
+            "Describe": {f"{prefix}."},
+        },
+    }
+
+
+def rights_on_topics(user: Json) -> dict[str, set[str]]:
+    """Operation -> topics, or the prefix of all."""
+    found: dict[str, set[str]] = {}
+    for acl in user["spec"]["authorization"]["acls"]:
+        if acl["resource"]["type"] == "topic":
+            for operation in acl["operations"]:
+                found.setdefault(operation, set()).add(acl["resource"]["name"])
+    return found
 
 
 # ------------------------------------------------------------------------------ install, upgrade, uninstall

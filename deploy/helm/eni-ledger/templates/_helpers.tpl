@@ -37,13 +37,9 @@ app.kubernetes.io/component: {{ .process }}
       "service_namespace" .Release.Namespace
       "failure_policy" .Values.webhook.failurePolicy
       "excluded_namespaces" (append .Values.webhook.excludedNamespaces .Release.Namespace | uniq | sortAlpha)) -}}
-{{- $kafka := dict -}}
-{{- if .Values.kafka.ca.secret }}{{ $_ := set $kafka "ssl_cafile" "/etc/eni-ledger/kafka-ca/ca.crt" }}{{ end -}}
-{{- if .Values.kafka.clientCertificate.secret -}}
-{{- $_ := set $kafka "ssl_certfile" "/etc/eni-ledger/kafka-client/tls.crt" -}}
-{{- $_ := set $kafka "ssl_keyfile" "/etc/eni-ledger/kafka-client/tls.key" -}}
+{{- if .Values.kafka.ca.secret -}}
+{{- $_ := set $ours "kafka" (dict "ssl_cafile" "/etc/eni-ledger/kafka-ca/ca.crt") -}}
 {{- end -}}
-{{- if $kafka }}{{ $_ := set $ours "kafka" $kafka }}{{ end -}}
 {{- if eq .Values.credentials.type "tokenFile" -}}
 {{- $_ := set $ours "cloud" (dict "credential_path" "/var/addon/token-config") -}}
 {{- end -}}
@@ -75,8 +71,10 @@ app.kubernetes.io/component: {{ .process }}
 {{- fail "kafka.strimzi.cluster is empty: name the Kafka resource that the topics belong to" -}}
 {{- end -}}
 {{- $sasl := hasPrefix "SASL" (default "PLAINTEXT" .Values.settings.kafka.security_protocol) -}}
-{{- if and $sasl (not .Values.kafka.password.secret) -}}
-{{- fail "kafka.password.secret is empty: settings.kafka.security_protocol asks for a password; name its Secret" -}}
+{{- range $process := list "watcher" "intake" -}}
+{{- if and $sasl (not (get $.Values.kafka.users $process).password.secret) -}}
+{{- fail (printf "kafka.users.%s.password.secret is empty: settings.kafka.security_protocol asks for a password; name its Secret" $process) -}}
+{{- end -}}
 {{- end -}}
 {{- if gt (int .Values.kafka.strimzi.minInSyncReplicas) (int .Values.kafka.strimzi.replicas) -}}
 {{- fail "kafka.strimzi.minInSyncReplicas is more than kafka.strimzi.replicas: nothing could ever be written" -}}

@@ -9,6 +9,8 @@ One process as a Deployment: (dict "root" $ "process" name "kubernetes" bool "po
 {{- $name := printf "%s-%s" (include "eni-ledger.name" $root) $process -}}
 {{- $loopback := and $values.hostNetwork (not $root.Values.metrics.enabled) -}}
 {{- $kafka := $root.Values.kafka -}}
+{{- $user := dict "password" dict "certificate" dict -}}
+{{- if .kafka }}{{ $user = get $kafka.users $process }}{{ end -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -103,9 +105,17 @@ spec:
             - name: ENI_LEDGER_POSTGRES__DSN
               valueFrom: {secretKeyRef: {name: {{ $root.Values.postgres.secret }}, key: {{ get $root.Values.postgres.keys $process }}}}
             {{- end }}
-            {{- if and .kafka $kafka.password.secret }}
+            {{- if $user.password.secret }}
+            - name: ENI_LEDGER_KAFKA__SASL_USERNAME
+              value: {{ $user.name }}
             - name: ENI_LEDGER_KAFKA__SASL_PASSWORD
-              valueFrom: {secretKeyRef: {name: {{ $kafka.password.secret }}, key: {{ $kafka.password.key }}}}
+              valueFrom: {secretKeyRef: {name: {{ $user.password.secret }}, key: {{ $user.password.key }}}}
+            {{- end }}
+            {{- if $user.certificate.secret }}
+            - name: ENI_LEDGER_KAFKA__SSL_CERTFILE
+              value: /etc/eni-ledger/kafka-client/tls.crt
+            - name: ENI_LEDGER_KAFKA__SSL_KEYFILE
+              value: /etc/eni-ledger/kafka-client/tls.key
             {{- end }}
             {{- with .env }}
             {{- toYaml . | nindent 12 }}
@@ -145,7 +155,7 @@ spec:
             {{- if and .kafka $kafka.ca.secret }}
             - {name: kafka-ca, mountPath: /etc/eni-ledger/kafka-ca, readOnly: true}
             {{- end }}
-            {{- if and .kafka $kafka.clientCertificate.secret }}
+            {{- if $user.certificate.secret }}
             - {name: kafka-client, mountPath: /etc/eni-ledger/kafka-client, readOnly: true}
             {{- end }}
             {{- with .mounts }}
@@ -165,13 +175,13 @@ spec:
         - name: kafka-ca
           secret: {secretName: {{ $kafka.ca.secret }}, items: [{key: {{ $kafka.ca.key }}, path: ca.crt}]}
         {{- end }}
-        {{- if and .kafka $kafka.clientCertificate.secret }}
+        {{- if $user.certificate.secret }}
         - name: kafka-client
           secret:
-            secretName: {{ $kafka.clientCertificate.secret }}
+            secretName: {{ $user.certificate.secret }}
             items:
-              - {key: {{ $kafka.clientCertificate.certificateKey }}, path: tls.crt}
-              - {key: {{ $kafka.clientCertificate.privateKeyKey }}, path: tls.key}
+              - {key: {{ $user.certificate.certificateKey }}, path: tls.crt}
+              - {key: {{ $user.certificate.privateKeyKey }}, path: tls.key}
         {{- end }}
         {{- with .volumes }}
         {{- toYaml . | nindent 8 }}
