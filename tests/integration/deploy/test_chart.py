@@ -436,31 +436,6 @@ def rules_of(all_of_it: Rendered, account: str) -> list[Json]:
     return found
 
 
-@pytest.mark.parametrize("process", ["watcher", "intake", "reconciler", "webhook", "console"])
-def test_rights_are_those_that_were_proven(process: str) -> None:
-    """deploy/rbac is what the processes ran with against a genuine API server."""
-    proven = [
-        rule
-        for each in yaml.safe_load_all((ROOT / f"deploy/rbac/{process}.yaml").read_text())
-        if each["kind"] in ("ClusterRole", "Role")
-        for rule in each["rules"]
-    ]
-    ours = rules_of(rendered("minimal"), f"eni-ledger-{process}")
-    assert grants(ours) == grants(proven)
-
-
-def grants(rules: list[Json]) -> set[tuple[str, str, str, str]]:
-    """(group, resource, name, verb), one by one; names of our own objects are made alike."""
-    return {
-        (group, resource, name.replace("trunk-eni-ledger", "eni-ledger"), verb)
-        for rule in rules
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for name in rule.get("resourceNames", [""])
-        for verb in rule["verbs"]
-    }
-
-
 def test_who_may_read_the_ledger_over_http() -> None:
     all_of_it = rendered("managed")
     [rule] = all_of_it.of("ClusterRole")["eni-ledger-audit"]["rules"]

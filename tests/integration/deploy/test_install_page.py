@@ -54,9 +54,9 @@ def test_the_pages_install_upgrade_scale_and_remove(
     [roles] = blocks("install", "sql")
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as administrator:
         for statement in filter(str.strip, roles.split(";")):
-            administrator.execute(statement)  # type: ignore[call-overload]  # not a literal
+            administrator.execute(statement)
         for key, login in LOGINS.items():
-            administrator.execute(f"ALTER ROLE {login} PASSWORD 'secret-of-{key}'")  # type: ignore[call-overload]
+            administrator.execute(f"ALTER ROLE {login} PASSWORD 'secret-of-{key}'")
     secrets, values, install, look, remove = blocks("install", "sh")
     secrets, replaced = DATABASE.subn(f'"127.0.0.1:{server.port}/eni_ledger"', secrets)
     assert replaced == 1

@@ -146,18 +146,22 @@ def test_each_process_listens_where_its_probes_ask(
             assert asked["port"] == "http"
             health = f"http://{asked.get('host', LOOPBACK)}:{process.port('http')}"
             children[process.name].wait_ready(
-                lambda url=f"{health}{asked['path']}": fetch(url)[0] == 200, 120, "it answered"
+                functools.partial(answers, f"{health}{asked['path']}"), 120, "it answered"
             )
             path = process.container["readinessProbe"]["httpGet"]["path"]
             assert fetch(f"{health}{path}")[0] in (200, 503)
             if process.name == "console":
                 page = f"http://{LOOPBACK}:{process.port('console')}"
-                wait_for(lambda url=page: fetch(url)[0] == 200, "the page is served", 60)
+                wait_for(functools.partial(answers, page), "the page is served", 60)
                 assert fetch(f"{page}/api/v1/overview")[0] == 401
             if process.name == "webhook":
                 ready = f"{health}/readyz"
-                wait_for(lambda url=ready: fetch(url)[0] == 200, "it has its certificate", 60)
+                wait_for(functools.partial(answers, ready), "it has its certificate", 60)
                 assert tls_answers(process.port("admission"))
+
+
+def answers(url: str) -> bool:
+    return fetch(url)[0] == 200
 
 
 def tls_answers(port: int) -> bool:
