@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 OURS: Final[Mapping[str, frozenset[str]]] = {
     "": frozenset({"local_stack", "http", "webhook"}),
     "kafka": frozenset({"sasl_username", "ssl_cafile", "ssl_certfile", "ssl_keyfile"}),
-    "kube": frozenset({"kubeconfig", "context"}),
+    "kube": frozenset({"kubeconfig", "context", "service_account"}),
     "cloud": frozenset({"access_key_id", "credential_path"}),
     "console": frozenset({"host", "port", "authentication"}),
 }
