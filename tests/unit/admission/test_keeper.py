@@ -83,7 +83,25 @@ def test_somebody_elses_secret_is_served_and_never_written() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("data", [{}, {"tls.crt": "%%%"}, {"tls.crt": "bm9uc2Vuc2U="}])
+@pytest.mark.parametrize("data", [None, {}])
+def test_an_empty_secret_is_filled(data: dict[str, str] | None) -> None:
+    """Installed empty, so that nobody needs the right to create Secrets."""
+
+    async def scenario() -> None:
+        api = FakeApiServer()
+        metadata = {"name": "webhook-cert", "namespace": "ns", "resourceVersion": "1"}
+        api.objects[KEY] = {"metadata": metadata, "data": data}
+        bundle = await keeper(api, Clock()).refresh()
+        written = api.objects[KEY]["data"]
+        assert base64.b64decode(written["tls.crt"]) == bundle.certificate
+        assert api.writes == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "data", [{"tls.key": "bm9uc2Vuc2U="}, {"tls.crt": "%%%"}, {"tls.crt": "bm9uc2Vuc2U="}]
+)
 def test_an_unusable_secret_is_named_and_left_alone(data: dict[str, str]) -> None:
     async def scenario() -> None:
         api = FakeApiServer()
