@@ -176,11 +176,12 @@ def _stories(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, tuple[An
                 f"the entries of allocation {id_} tell no story: {impossible}. "
                 "`eni-ledger verify --seal` says whose entries were changed"
             ) from impossible
-        carried[id_] = (carried_forward(told.state, _open_period(told), told.calls, story),)
+        carried[id_] = (carried_forward(told.state, open_period(told), told.calls, story),)
     return carried
 
 
-def _open_period(told: Told) -> tuple[int, datetime] | None:
+def open_period(told: Told) -> tuple[int, datetime] | None:
+    """The version that opened the period that lasts, and when; None where nothing is held."""
     lasting = [period for period in told.periods if period.until is None]
     return (lasting[-1].row.version, lasting[-1].since) if lasting else None
 
