@@ -1,7 +1,9 @@
-"""Archiving in one transaction, and every answer of a ledger, for comparing before and after."""
+"""A ledger to archive: a world that lived, archiving in one transaction, and every answer it gives."""
 
+import contextlib
+import random
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -11,9 +13,10 @@ from ledger.audit.questions import reservations
 from ledger.rules.allocation import Allocation
 from ledger.store import archiving, outbox
 from ledger.store.archiving import Plan
+from ledger.store.book import append_remark
 from ledger.store.feed import stamp
 from ledger.store.seal import seal
-from tests.simulation.world import CLUSTER
+from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
 
 REBUILT = ("allocation", "tenure", "cloud_call")
 CAUSE = {"command": "archive", "by": "ann@host"}
@@ -106,3 +109,33 @@ def published(connection: Connection, upto: int) -> list[outbox.Unpublished]:
     while len(found) < upto:
         found += outbox.read_unpublished(connection, len(found), min(97, upto - len(found)))
     return found
+
+
+def live(world: SimulatedWorld, dice: random.Random, acts: int = 14) -> None:
+    """Pods of every kind come, go and come back; a command, a remark, a crash amid a cloud call."""
+    there: list[str] = []
+    networks = {
+        "ttl": [fixed("10m")], "never": [fixed(strategy="Never")], "elastic": [elastic()],
+    }  # fmt: skip
+    for act in range(acts):
+        if len(there) > 2 and dice.random() < 0.5:
+            world.delete_pod(there.pop(dice.randrange(len(there))))
+        else:
+            kind = dice.choice(sorted(networks))
+            name = f"{kind}-{dice.randrange(3)}"
+            if name not in there:
+                world.create_pod(name, networks=networks[kind], node=f"node-h{dice.choice((1, 2))}")
+                there.append(name)
+        world.settle(dice.randint(1, 6))
+        world.advance(timedelta(minutes=dice.choice((0, 0, 3, 12))))
+        if act in (3, 9):
+            with world.database.transaction() as connection:
+                _remark(connection, act, world)
+    with world.killed_at("after CreateNetworkInterface"), contextlib.suppress(Crash):
+        world.create_pod("crashed", networks=[elastic()])
+        world.settle(5)
+
+
+def _remark(connection: Connection, act: int, world: SimulatedWorld) -> None:
+    told = {"namespace": "example", "pod": "missed", "uid": f"uid-{act}"}
+    append_remark(connection, CLUSTER, "missed-by-admission", told, {"by": "test"}, world.now())

@@ -4,7 +4,6 @@ A simulated world leaves a ledger. Each example archives at cuts of its own in o
 everything against what was before, and is rolled back.
 """
 
-import contextlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
 from ledger.audit.past import MovedAway
+from ledger.rules.allocation import Allocation
+from ledger.rules.entries import Parked
 from ledger.rules.seals import Head
-from ledger.store import outbox
+from ledger.store import archiving, outbox, sweeps
 from ledger.store.archives import read_archives
-from ledger.store.book import append_remark
+from ledger.store.archiving import NotArchivable
+from ledger.store.book import Story, append_remark, record
 from ledger.store.rebuild import check, rebuild
 from ledger.store.seal import read_head
 from ledger.store.tampering import examine
@@ -29,46 +32,17 @@ from tests.integration.store.archives import (
     answers,
     archive,
     held,
+    live,
     published,
     rows,
     stamp_and_seal,
 )
 from tests.simulation.ground import Ground
-from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
+from tests.simulation.world import CLUSTER, SimulatedWorld
 
 SEEDS = (1, 2)
 #: Archives want their entries to be a day old at least.
 LATER = timedelta(days=3)
-
-
-def live(world: SimulatedWorld, dice: random.Random, acts: int = 14) -> None:
-    """Pods of every kind come, go and come back; a command, a remark, a crash amid a cloud call."""
-    there: list[str] = []
-    networks = {
-        "ttl": [fixed("10m")], "never": [fixed(strategy="Never")], "elastic": [elastic()],
-    }  # fmt: skip
-    for act in range(acts):
-        if len(there) > 2 and dice.random() < 0.5:
-            world.delete_pod(there.pop(dice.randrange(len(there))))
-        else:
-            kind = dice.choice(sorted(networks))
-            name = f"{kind}-{dice.randrange(3)}"
-            if name not in there:
-                world.create_pod(name, networks=networks[kind], node=f"node-h{dice.choice((1, 2))}")
-                there.append(name)
-        world.settle(dice.randint(1, 6))
-        world.advance(timedelta(minutes=dice.choice((0, 0, 3, 12))))
-        if act in (3, 9):
-            with world.database.transaction() as connection:
-                _remark(connection, act, world)
-    with world.killed_at("after CreateNetworkInterface"), contextlib.suppress(Crash):
-        world.create_pod("crashed", networks=[elastic()])
-        world.settle(5)
-
-
-def _remark(connection: Connection, act: int, world: SimulatedWorld) -> None:
-    told = {"namespace": "example", "pod": "missed", "uid": f"uid-{act}"}
-    append_remark(connection, CLUSTER, "missed-by-admission", told, {"by": "test"}, world.now())
 
 
 class Lived:
@@ -201,3 +175,143 @@ def test_p6_p7_no_answer_changes_wherever_the_cut_is(lived: Lived, data: st.Data
                 connection, "SELECT FROM ledger.entry WHERE kind = 'archived'"
             )
             move_away(connection, before)
+
+
+# ------------------------------------------------------------------------------ what is refused
+
+
+def refused(connection: Connection, statement: str) -> str:
+    """What a statement is refused with; the transaction goes on."""
+    with pytest.raises(DBAPIError) as told, connection.begin_nested():
+        connection.exec_driver_sql(statement)
+    return str(told.value.orig)
+
+
+def tamper(connection: Connection, *statements: str) -> None:
+    """As the owner who means it."""
+    connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+    for statement in statements:
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("SET LOCAL session_replication_role = origin")
+
+
+def told(connection: Connection) -> list[tuple[str, int | None]]:
+    return [(each.what, each.position) for each in examine(connection).findings]
+
+
+def test_p7_archives_are_append_only_and_only_their_entries_leave(lived: Lived) -> None:
+    with lived.trying() as connection:
+        [range_] = archive(connection, lived.times[40]).ranges
+        for statement in (
+            "UPDATE ledger.{} SET kind = 'x'",
+            "DELETE FROM ledger.{}",
+            "INSERT INTO ledger.{0} SELECT * FROM ledger.{0}",
+            "TRUNCATE ledger.{}",
+            "UPDATE ledger.archived_entry SET kind = 'x'",
+            "DELETE FROM ledger.archived_entry",
+            "INSERT INTO ledger.archived_entry SELECT * FROM ledger.{}",
+            "TRUNCATE ledger.archived_entry",
+            "DELETE FROM ledger.archive",
+            "UPDATE ledger.archived_story SET settled_version = 99",
+            "DELETE FROM ledger.entry",
+            "DELETE FROM ledger.entry WHERE id = (SELECT max(id) FROM ledger.entry)",
+            "DELETE FROM ledger.feed WHERE position = (SELECT max(position) FROM ledger.feed)",
+            "UPDATE ledger.entry SET kind = 'x'",
+        ):
+            assert "is append-only" in refused(connection, statement.format(range_.name)), statement
+        # A copy that is equal to jsonb and not byte for byte lets nothing go.
+        copied = (
+            "INSERT INTO ledger.entry OVERRIDING SYSTEM VALUE SELECT id, cluster, allocation_id, version, "
+            "kind, recorded_at, cause, {} FROM ledger.archived_entry WHERE position = 1"
+        )
+        for data in ("""data || '{"n": 1.5}'""", "data"):
+            tamper(connection, "DELETE FROM ledger.entry WHERE id < 3", copied.format(data))
+            if data == "data":
+                connection.exec_driver_sql("DELETE FROM ledger.entry WHERE id < 3")
+                continue
+            other = """data || '{"n": 1.50}'"""
+            tamper(connection, f"UPDATE ledger.{range_.name} SET data = {other} WHERE position = 1")
+            assert "is append-only" in refused(connection, "DELETE FROM ledger.entry WHERE id < 3")
+            tamper(
+                connection, f"UPDATE ledger.{range_.name} SET data = data - 'n' WHERE position = 1"
+            )
+
+
+def test_p7_what_was_done_to_an_archive_is_located(lived: Lived) -> None:
+    with lived.trying() as connection:
+        archive(connection, lived.times[40])
+        stamp_and_seal(connection)
+        name = read_archives(connection)[0].name
+        for statement, found in (
+            (
+                f"UPDATE ledger.{name} SET data = data || '{{\"x\": 1}}' WHERE position = 17",
+                "edited",
+            ),
+            (f"DELETE FROM ledger.{name} WHERE position = 17", "gone"),
+        ):
+            with connection.begin_nested() as tried:
+                tamper(connection, statement)
+                assert told(connection) == [(found, 17)]
+                tried.rollback()
+        with connection.begin_nested() as tried:
+            # A made-up archive would hide what was deleted.
+            tamper(
+                connection,
+                "DELETE FROM ledger.entry WHERE id IN (SELECT entry_id FROM ledger.feed WHERE position > 90)",
+                "DELETE FROM ledger.feed WHERE position > 90",
+                "INSERT INTO ledger.archive SELECT 'entry_91_' || max(upto), 91, max(upto), now(), "
+                "now(), now(), 'eve', sha256('x'), 1 FROM ledger.seal",
+            )
+            assert {what for what, _ in told(connection)} == {"archive differs"}
+            assert len(told(connection)) == 2
+            tried.rollback()
+        assert told(connection) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        ("UPDATE ledger.entry SET cause = '{}' WHERE id = 12", "entry 12 is not as it was sealed"),
+        ("UPDATE ledger.seal SET hash = sha256('x') WHERE since = 1", "is not as it was sealed"),
+        ("UPDATE ledger.allocation SET state = jsonb_set(state, '{node}', '\"x\"')", "carries another node"),
+    ],
+)  # fmt: skip
+def test_p7_what_is_not_as_it_was_does_not_move(lived: Lived, damage: str, why: str) -> None:
+    with lived.trying() as connection:
+        tamper(connection, damage)
+        with pytest.raises(NotArchivable, match=why):
+            archive(connection, lived.times[60])
+
+
+def test_what_is_not_published_and_the_newest_stay(lived: Lived) -> None:
+    with lived.trying() as connection:
+        connection.exec_driver_sql("INSERT INTO ledger.outbox (topic, position) VALUES ('t', 30)")
+        held_back = archiving.plan(connection, lived.times[-1] + timedelta(days=1))
+        assert held_back.ranges[-1].last <= 30
+        assert "topic t was told only up to position 30" in held_back.why
+        connection.exec_driver_sql("UPDATE ledger.outbox SET position = 100000")
+        everything = archive(connection, lived.times[-1] + timedelta(days=1))
+        assert everything.ranges[-1].last < len(lived.times)
+        stamp_and_seal(connection)
+        assert told(connection) == []
+
+
+def test_p1_a_disputed_eni_stays_disputed_when_its_story_is_archived(lived: Lived) -> None:
+    with lived.trying() as connection:
+        [state] = [
+            Allocation.model_validate(s)
+            for (s,) in rows(connection, "SELECT state FROM ledger.allocation WHERE phase = 'bound' LIMIT 1")
+        ]  # fmt: skip
+        assert state.address is not None
+        disputed = state.address.model_copy(update={"eni": "eni-disputed"})
+        parked = Parked(reason="both hold it", next_step="look", disputed=disputed)
+        record(connection, [Story(state.id, state, (parked,), {"by": "test"})], state.changed_at)
+        stamp_and_seal(connection, 1)
+        append_remark(connection, CLUSTER, "paused", {}, {"by": "test"}, lived.times[-1] + LATER)
+        stamp_and_seal(connection, 1)
+        assert sweeps.disputed(connection, CLUSTER, "eni-disputed")
+        archive(connection, lived.times[-1] + timedelta(days=1))
+        kept_live = rows(connection, "SELECT FROM ledger.entry WHERE kind = 'parked'")
+        assert kept_live == []
+        assert sweeps.disputed(connection, CLUSTER, "eni-disputed")
+        assert not sweeps.disputed(connection, CLUSTER, "eni-other")
