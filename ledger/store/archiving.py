@@ -219,9 +219,11 @@ def _take_turn(connection: Connection, range_: Range) -> None:
     if not mine:
         raise NotArchivable("another one archives just now: wait for it")
     # After the lock: what another archiver moved before is seen.
-    archived = connection.exec_driver_sql(queries("archive")["bounds"]).one().archived
-    if range_.first != archived + 1:
-        raise NotArchivable(f"everything up to position {archived} was archived meanwhile")
+    bounds = connection.exec_driver_sql(queries("archive")["bounds"]).one()
+    if range_.first != bounds.archived + 1:
+        raise NotArchivable(f"everything up to position {bounds.archived} was archived meanwhile")
+    if range_.last >= bounds.fed:
+        raise NotArchivable(f"position {bounds.fed} is the newest: the next is counted from it")
 
 
 def _execute(

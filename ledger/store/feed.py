@@ -15,8 +15,7 @@ WITH visible AS (
     RETURNING entry_id
 )
 INSERT INTO ledger.feed (position, entry_id)
-SELECT greatest((SELECT max(position) FROM ledger.feed), (SELECT max(last_position) FROM ledger.archive), 0)
-    + row_number() OVER (ORDER BY entry_id), entry_id
+SELECT (SELECT coalesce(max(position), 0) FROM ledger.feed) + row_number() OVER (ORDER BY entry_id), entry_id
 FROM visible
 """
 
