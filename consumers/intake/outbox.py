@@ -44,6 +44,7 @@ PUBLISHED = metrics.counter("outbox_published_entries", "entries that the broker
 LAG = metrics.gauge("outbox_lag_entries", "entries that the topic has not seen yet")
 
 _VERIFY = "find out who wrote there: eni-ledger verify --seal"
+_ATTACH = "bring table ledger.{} back and attach it: deploy/howto/retention.md"
 _AT_ONCE = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
@@ -71,7 +72,8 @@ async def publish_entries(
         except UNAVAILABLE as unavailable:
             _log.warning("entries wait for PostgreSQL", cause=str(unavailable))
         except FeedBroken as broken:
-            _log.error("entries can't be published", cause=str(broken), next_step=_VERIFY)
+            next_step = _VERIFY if broken.archive is None else _ATTACH.format(broken.archive)
+            _log.error("entries can't be published", cause=str(broken), next_step=next_step)
         except Exception:  # noqa: BLE001 - the boundary: a defect here must not stop the intake
             _log.exception("publishing failed: this is a defect, please report it")
         await pause(stop, _RETRY_S)

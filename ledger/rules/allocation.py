@@ -111,6 +111,8 @@ def evolve(before: Allocation | None, recorded: Recorded) -> Allocation:
         if before is not None:
             raise ImpossibleEntry(f"allocation {before.id}: requested twice")
         return _opened(recorded, entry)
+    if before is None and isinstance(entry, e.CarriedForward):
+        before = carried_state(recorded.allocation_id, entry)
     if before is None:
         raise ImpossibleEntry(f"allocation {recorded.allocation_id}: begins with {entry.kind}")
     if recorded.version != before.version + 1:
@@ -132,6 +134,14 @@ def fold(story: Iterable[Recorded]) -> Allocation:
         state = evolve(state, recorded)
     if state is None:
         raise ImpossibleEntry("a story without entries has no state")
+    return state
+
+
+def carried_state(allocation_id: UUID, entry: e.CarriedForward) -> Allocation:
+    """The state that an entry carries. Raises ImpossibleEntry where it is another's."""
+    state = Allocation.model_validate(entry.state)
+    if state.id != allocation_id:
+        raise ImpossibleEntry(f"allocation {allocation_id}: carries {state.id} forward")
     return state
 
 
@@ -475,3 +485,13 @@ def _parked(state: Allocation, entry: e.Parked, at: datetime) -> Changes:
 @_on(e.Unparked)
 def _unparked(state: Allocation, entry: e.Unparked, at: datetime) -> Changes:
     return {"parked": None}
+
+
+@_on(e.CarriedForward)
+def _carried_forward(state: Allocation, entry: e.CarriedForward, at: datetime) -> Changes:
+    """Nothing changes: what is carried is what the entries before it tell, in the fields of its time."""
+    carried = carried_state(state.id, entry)
+    differ = [n for n in carried.model_fields_set if getattr(carried, n) != getattr(state, n)]
+    if differ:
+        raise ImpossibleEntry(f"allocation {state.id}: carries another {', '.join(sorted(differ))}")
+    return {}

@@ -6,7 +6,7 @@ cause, beside it. Times are aware UTC; ids are the cloud's or Kubernetes' own.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -342,6 +342,38 @@ class Unparked(_Model):
     by: str
 
 
+class OpenPeriod(_Model):
+    """The period of holding that lasts: which version opened it, and when."""
+
+    opened_by: int
+    since: datetime
+
+
+class OpenCall(_Model):
+    """A cloud call without an outcome yet, as its intent and the repetitions left it."""
+
+    intent: UUID
+    api: Api
+    client_token: str | None
+    parameters: dict[str, str]
+    intended_at: datetime
+    deadline: datetime
+
+
+class CarriedForward(_Model):
+    """What still held when older entries of the story went to an archive: the state is folded from here.
+
+    `state` is the whole allocation just before this entry, as `ledger.allocation.state` has it;
+    `disputed` are the ENIs that the story so far was parked over.
+    """
+
+    kind: Literal["carried-forward"] = "carried-forward"
+    state: dict[str, Any]
+    period: OpenPeriod | None = None
+    calls: tuple[OpenCall, ...] = ()
+    disputed: tuple[str, ...] = ()
+
+
 Entry = Annotated[
     Requested
     | Claimed
@@ -370,7 +402,8 @@ Entry = Annotated[
     | PodEniRestored
     | Released
     | Parked
-    | Unparked,
+    | Unparked
+    | CarriedForward,
     Field(discriminator="kind"),
 ]
 

@@ -124,12 +124,13 @@ def append_remark(
     data: Mapping[str, Any],
     cause: Cause,
     now: datetime,
-) -> None:
-    """Append an entry that belongs to no allocation: a command, a brake, an alarm."""
+) -> int:
+    """Append an entry that belongs to no allocation: a command, a brake, an alarm. Returns its id."""
     row = rows.EntryRow(cluster, None, None, kind, json.dumps(dict(cause)), json.dumps(dict(data)))
-    connection.exec_driver_sql(
-        queries("book")["append_entries"], {"at": now, **rows.columns([row])}
-    )
+    appended: int = connection.exec_driver_sql(
+        queries("book")["append_entries"] + " RETURNING id", {"at": now, **rows.columns([row])}
+    ).scalar_one()
+    return appended
 
 
 def read_pod(connection: Connection, cluster: str, namespace: str, pod: str) -> list[Allocation]:

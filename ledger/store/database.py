@@ -74,9 +74,11 @@ class Database:
     @contextmanager
     def session(self) -> Iterator[Connection]:
         """A connection whose transactions the caller ends; closed for good afterwards."""
-        with self.engine.connect() as connection:
-            yield connection
-        self.close()
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Give back every connection."""

@@ -95,6 +95,21 @@ SAMPLES: tuple[Entry, ...] = (
     e.ReleaseAwaited(resource_version=100),
     e.Parked(reason="both hold it", next_step="look", disputed=ADDRESS, with_allocation=ID),
     e.Unparked(by="ann@host"),
+    e.CarriedForward(
+        state={"id": str(ID), "version": 9, "phase": "bound"},
+        period=e.OpenPeriod(opened_by=4, since=AT),
+        calls=(
+            e.OpenCall(
+                intent=ID,
+                api="CreateNetworkInterface",
+                client_token="token",
+                parameters={"vswitch_id": "vsw-h"},
+                intended_at=AT,
+                deadline=AT,
+            ),
+        ),
+        disputed=("eni-1",),
+    ),
 )
 
 
