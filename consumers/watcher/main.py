@@ -28,6 +28,7 @@ from consumers.watcher.delivery import Delivery
 from consumers.watcher.feed import Feed
 from consumers.watcher.history import HistoryError, read_last_place
 from consumers.watcher.position import Place
+from consumers.watcher.reach import Reach
 
 _log = structlog.get_logger(__name__)
 
@@ -113,16 +114,18 @@ async def _watch(
         repair=repair,
         log_reset=lambda topic: reset[topic].set(),
     )
+    reach = Reach(kafka, lambda topic: reset[topic].set())
     feeds: list[Feed] = []
     try:
         async with asyncio.TaskGroup() as tasks:
             for entity in ENTITIES:
                 topic = entity_topic(entity, kafka.topic_prefix)
                 reset[topic] = asyncio.Event()
-                feed = _feed(settings, entity, topic, delivery, report_kafka)
+                feed = _feed(settings, entity, topic, delivery, reach, report_kafka)
                 feeds.append(feed)
                 tasks.create_task(_follow(settings, client, feed, reset[topic], health))
                 tasks.create_task(_beat(feed, settings.watcher.heartbeat_interval_s))
+            tasks.create_task(reach.watch())
     finally:
         await _finish(feeds, producer, graceful=stop.is_set())
 
@@ -132,10 +135,12 @@ def _feed(
     entity: Entity,
     topic: str,
     delivery: Delivery,
+    reach: Reach,
     report: Callable[[bool, str], None],
 ) -> Feed:
     async def read() -> Place | None:
         await ensure_topics(settings.kafka, [topic])
+        await reach.mark(topic)
         return await read_last_place(settings.kafka, topic, settings.cluster_id)
 
     async def read_place() -> Place | None:
