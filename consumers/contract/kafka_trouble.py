@@ -34,14 +34,15 @@ _OF_A_CONNECTION: Final = (
 )
 
 
-def explain(failure: BaseException, user: str | None = None) -> str:
-    """One line about a failure of Kafka's; `user` is the SASL user that met it."""
+def explain(failure: BaseException, user: str | None = None, topic: str = "") -> str:
+    """One line about a failure of Kafka's; `user` is the SASL user that met it, `topic` the topic
+    where the failure does not name one."""
     who = f"Kafka user {user}" if user else "this client, which names no user,"
     said = " ".join(str(failure).split())
     if isinstance(failure, TopicAuthorizationFailedError):
-        return f"{who} may not use topic {_named(failure) or said}: grant it; {_RIGHTS}"
+        return f"{who} may not use topic {topic or _named(failure)}: grant it; {_RIGHTS}"
     if isinstance(failure, GroupAuthorizationFailedError):
-        return f"{who} may not read as group {_named(failure) or said}: grant it; {_RIGHTS}"
+        return f"{who} may not read as group {_named(failure)}: grant it; {_RIGHTS}"
     if isinstance(failure, ClusterAuthorizationFailedError):
         return f"{who} lacks a right on the cluster: {said}; {_RIGHTS}"
     if isinstance(failure, InvalidSessionTimeoutError):

@@ -21,6 +21,7 @@ from consumers.contract.kafka_client import (
     producer_options,
     started,
 )
+from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import entity_topics
 from consumers.intake.dead_letter_topics import publish_dead_letters
 from consumers.intake.outbox import publish_entries
@@ -71,8 +72,9 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
                 else:
                     _log.error("not taking in yet", cause=why)
             except (KafkaError, KafkaSetupError, OSError) as unavailable:
-                health.ready("kafka", False, f"connecting again: {unavailable!r}")
-                _log.warning("Kafka is unavailable: connecting again", cause=repr(unavailable))
+                why = explain(unavailable, settings.kafka.sasl_username)
+                health.ready("kafka", False, f"connecting again: {why}")
+                _log.warning("Kafka is unavailable: connecting again", cause=why)
             await pause(stop, 0 if stop.is_set() else _RETRY_S)
     finally:
         if publishing is not None:
@@ -236,7 +238,7 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._positions.take_over(self._consumer, assigned)
         except KafkaError as unavailable:
-            self._health.ready("kafka", False, f"partitions not taken over: {unavailable!r}")
+            self._health.ready("kafka", False, f"partitions not taken over: {explain(unavailable)}")
         except UNAVAILABLE as unavailable:
             self._health.ready("postgres", False, f"trying again: {why_unavailable(unavailable)}")
         else:

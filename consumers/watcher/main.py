@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from consumers.contract import kafka_client
 from consumers.contract.kafka_client import KafkaSetupError, ensure_topics, producer_options
+from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import ENTITIES, Entity, entity_topic
 from consumers.kube import resources, wire
 from consumers.kube.reflector import Reflector
@@ -242,8 +243,8 @@ async def _retried(
         try:
             result = await attempt()
         except (KafkaError, KafkaSetupError, HistoryError, OSError) as failure:
-            report(False, f"Kafka: {failure!s} ({type(failure).__name__})")
-            _log.warning("waiting for Kafka", cause=str(failure))
+            report(False, f"waiting for Kafka: {explain(failure)}")
+            _log.warning("waiting for Kafka", cause=explain(failure))
             await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter
             pause = min(RETRY_CAP_S, pause * 2)
         else:

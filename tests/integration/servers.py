@@ -38,7 +38,7 @@ class Restartable:
         self.server: PostgresServer = start_postgres(
             directory, log=log, throwaway=True, binaries=binaries, settings=settings
         )
-        self._command = psutil.Process(self.server.child.pid).cmdline()
+        self.command = psutil.Process(self.server.child.pid).cmdline()
         self._log = log
         self._running = self.server.child
 
@@ -56,7 +56,7 @@ class Restartable:
     def start(self, *options: str) -> None:
         self._running = start_child(
             "PostgreSQL",
-            [*self._command, *options],
+            [*self.command, *options],
             log=self._log,
             directory=self.server.directory,
             account=unprivileged_account(),
@@ -100,21 +100,22 @@ class Standby:
     """A streaming standby of a running server, named `standby` to it; `promote` makes it the primary."""
 
     def __init__(
-        self, primary: PostgresServer, directory: Path, log: Path, *, binaries: Path, port: int
+        self, primary: Restartable, directory: Path, log: Path, *, binaries: Path, port: int
     ) -> None:
         self.port = port
-        self._dsn = primary.dsn().replace(f":{primary.port}/", f":{self.port}/")
+        server = primary.server
+        self._dsn = server.dsn().replace(f":{server.port}/", f":{self.port}/")
         account = unprivileged_account()
         directory.mkdir(mode=0o700)
         if account is not None:
             os.chown(directory, account.uid, account.gid)
-        source = f"host={LOOPBACK} port={primary.port} user={SUPERUSER} application_name=standby"
+        source = f"host={LOOPBACK} port={server.port} user={SUPERUSER} application_name=standby"
         subprocess.run(
             [
                 binaries / "pg_basebackup", "--write-recovery-conf", "--checkpoint=fast",
                 "--wal-method=stream", "--pgdata", directory / "data", "--dbname", source,
             ],
-            env={"PGPASSWORD": primary.password, "PATH": os.environ["PATH"]},
+            env={"PGPASSWORD": server.password, "PATH": os.environ["PATH"]},
             cwd=directory,
             check=True,
             timeout=READY_DEADLINE_S,
@@ -122,12 +123,11 @@ class Standby:
             group=None if account is None else account.gid,
             extra_groups=None if account is None else [],
         )  # fmt: skip
-        command = psutil.Process(primary.child.pid).cmdline()
-        data = str(primary.directory / "data")
-        moved = {data: str(directory / "data"), f"port={primary.port}": f"port={self.port}"}
+        data = str(server.directory / "data")
+        moved = {data: str(directory / "data"), f"port={server.port}": f"port={self.port}"}
         self.child = start_child(
             "PostgreSQL, the standby",
-            [moved.get(word, word) for word in command],
+            [moved.get(word, word) for word in primary.command],
             log=log,
             directory=directory,
             account=account,
@@ -143,7 +143,7 @@ class Standby:
     def _streams(self) -> bool:
         try:
             with psycopg.connect(self._dsn, connect_timeout=2) as connection:
-                return bool(connection.execute("SELECT FROM pg_stat_wal_receiver").fetchone())
+                return bool(connection.execute("SELECT 1 FROM pg_stat_wal_receiver").fetchone())
         except psycopg.OperationalError:
             return False
 

@@ -233,7 +233,7 @@ def test_a_full_disk(scene: Scene) -> None:
 def test_p4_p5_failover_to_a_standby_promoted_by_hand(scene: Scene, stack_directory: Path) -> None:
     """Its commits were synchronous, so nothing is missing, and nobody has to accept anything."""
     standby = Standby(
-        scene.primary.server,
+        scene.primary,
         stack_directory / "standby",
         stack_directory / "standby.log",
         binaries=binaries_of_15(),
