@@ -48,7 +48,6 @@ _SETTINGS: Final[Mapping[str, str]] = {
     # Each partition's index is a file of this size; the default is 10 MB, and there are many.
     "log.index.size.max.bytes": "65536",
     "log.cleaner.dedupe.buffer.size": "4194304",
-    "log.retention.check.interval.ms": "1000",
     "log.segment.delete.delay.ms": "1000",
     # So that a controlled shutdown ends in time where nobody can take over.
     "controlled.shutdown.max.retries": "1",

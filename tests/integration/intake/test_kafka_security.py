@@ -165,7 +165,7 @@ def test_the_rights_of_the_page_are_enough(
         return Settings(
             cluster_id=CLUSTER,
             kafka=settings_of(kafka, tls, user),
-            postgres=PostgresSettings(dsn=database),  # type: ignore[arg-type]
+            postgres=PostgresSettings(dsn=database),
             kube=KubeSettings(kubeconfig=api.kubeconfig),
         )
 
@@ -206,7 +206,7 @@ def test_the_rights_of_the_page_are_enough(
     asyncio.run(play())
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a wrong password": ({"sasl_password": "guessed"}, "does not let user eni-ledger-intake in"),
     "a mechanism that is off": (
         {"sasl_mechanism": "SCRAM-SHA-256"},
@@ -240,7 +240,7 @@ def test_a_missing_right_is_told_by_name(
         configured = Settings(
             cluster_id=CLUSTER,
             kafka=settings,
-            postgres=PostgresSettings(dsn=database),  # type: ignore[arg-type]
+            postgres=PostgresSettings(dsn=database),
         )
         async with intake(configured) as health:
             await eventually(

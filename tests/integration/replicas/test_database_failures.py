@@ -178,7 +178,7 @@ def scene(
         kafka=KafkaSettings(
             bootstrap_servers=broker, topic_prefix="database-failures", group_id="database-failures"
         ),
-        postgres=PostgresSettings(dsn=lists_both(INTAKE, password, ports)),  # type: ignore[arg-type]
+        postgres=PostgresSettings(dsn=lists_both(INTAKE, password, ports)),
     )
     logs = tmp_path_factory.mktemp("database-failures")
     try:
