@@ -118,7 +118,12 @@ async def start(client: Any) -> None:
         await asyncio.shield(starting)
     except KafkaConnectionError as unreachable:
         await stop(client)
-        why = await why_unreachable(_options_of(client))
+        looking = asyncio.create_task(why_unreachable(_options_of(client)))
+        try:
+            why = await asyncio.shield(looking)
+        except asyncio.CancelledError:  # for the same reason
+            await asyncio.gather(looking, return_exceptions=True)
+            raise
         raise KafkaConnectionError(why or str(unreachable)) from unreachable
     except BaseException:
         await asyncio.gather(starting, return_exceptions=True)
