@@ -5,6 +5,7 @@ end with it, also when pytest is killed; databases and topic prefixes are fresh 
 """
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
+from deploy.local.parts.apache_kafka import ApacheKafka, start_apache_kafka
 from deploy.local.parts.child import start_child
 from deploy.local.parts.ports import LOOPBACK, free_port
 from deploy.local.parts.postgres import (
@@ -28,6 +30,8 @@ from deploy.local.stack.options import CRDS, StackOptions
 from deploy.local.stack.state import StackFacts
 
 TEMPLATE_DATABASE = "migrated"
+#: An environment variable: the directory of another PostgreSQL's initdb and postgres.
+POSTGRES_BINARIES = "TESTS_POSTGRES_BINARIES"
 SIMULATOR_DEADLINE_S = 30.0
 
 _numbers = itertools.count(1)
@@ -46,10 +50,15 @@ def stack_directory() -> Iterator[Path]:
 def postgres_server(stack_directory: Path) -> Iterator[PostgresServer]:
     """A PostgreSQL server with fsync off: `postgres_server.dsn("postgres")`.
 
-    Not for figures about durability or speed: those start their own.
+    Not for figures about durability or speed: those start their own. TESTS_POSTGRES_BINARIES names
+    the directory of another generation's.
     """
+    binaries = os.environ.get(POSTGRES_BINARIES)
     server = start_postgres(
-        stack_directory / "postgres", log=stack_directory / "postgres.log", throwaway=True
+        stack_directory / "postgres",
+        log=stack_directory / "postgres.log",
+        throwaway=True,
+        binaries=Path(binaries) if binaries else None,
     )
     yield server
     server.stop()
@@ -86,6 +95,30 @@ def broker(stack_directory: Path) -> Iterator[str]:
     running = start_tansu(log=stack_directory / "broker.log")
     yield running.bootstrap
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(stack_directory: Path) -> Iterator[ApacheKafka]:
+    """One broker of Apache Kafka, the newest generation: `apache_kafka.bootstrap`.
+
+    Needs its jars and Java 17: mark the test `genuine("kafka")`.
+    """
+    directory = stack_directory / "apache-kafka"
+    running = start_apache_kafka(directory, log=stack_directory / "apache-kafka.log")
+    yield running
+    running.destroy()
+
+
+@pytest.fixture(scope="module")
+def apache_kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """Three brokers of Apache Kafka, each its own controller, for what befalls a cluster.
+
+    A test that kills one starts it again: others of its module share them.
+    """
+    directory = tmp_path_factory.mktemp("apache-kafka")
+    running = start_apache_kafka(directory, log=directory / "kafka.log", brokers=3)
+    yield running
+    running.destroy()
 
 
 @pytest.fixture
