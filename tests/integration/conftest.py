@@ -2,10 +2,13 @@
 
 import gc
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
 from tests.integration.commands import Say, saying
+
+KubePart = Literal["simulated", "genuine"]
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +17,16 @@ def nothing_left_open() -> Iterator[None]:
     this they would fail some later test, and only at times."""
     yield
     gc.collect()
+
+
+@pytest.fixture(
+    scope="session",
+    params=["simulated", pytest.param("genuine", marks=pytest.mark.genuine("kube"))],
+)
+def kube_part(request: pytest.FixtureRequest) -> KubePart:
+    """Which Kubernetes API a test talks to: one contract suite, held to by both."""
+    chosen: KubePart = request.param
+    return chosen
 
 
 @pytest.fixture
