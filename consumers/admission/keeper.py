@@ -60,7 +60,8 @@ class CertificateKeeper:
     async def _current(self) -> Bundle:
         for _ in range(3):  # a lost race means that a good one is there: look again
             found = await self._api.get(SECRETS, self._secret, self._namespace)
-            previous = None if found is None else self._read(found)
+            # An empty one is installed so that we need no right to create Secrets.
+            previous = self._read(found) if found is not None and found.get("data") else None
             if previous is not None:
                 reason = reason_to_renew(previous, self._names, self._now())
                 if not reason:

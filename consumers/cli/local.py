@@ -50,8 +50,9 @@ def up(
     kube: Annotated[
         str,
         typer.Option(
-            metavar="simulated|KUBECONFIG",
-            help="KUBECONFIG: of a bare API server; scheduler, controllers and kubelets are played",
+            metavar="simulated|genuine|KUBECONFIG",
+            help="genuine: kube-apiserver and etcd, compiled by .ci/parts/kube; KUBECONFIG: of a bare "
+            "API server. Scheduler, controllers and kubelets are played",
         ),
     ] = "simulated",
     cluster_id: Annotated[str, typer.Option(help="default: a new one for each start")] = "",
@@ -77,15 +78,16 @@ def up(
         raise typer.BadParameter(
             f"{kafka!r} is neither tansu, apache nor HOST:PORT", param_hint="--kafka"
         )
-    if kube != "simulated" and not Path(kube).is_file():
+    named = kube in ("simulated", "genuine")
+    if not named and not Path(kube).is_file():
         raise typer.BadParameter(
-            f"{kube!r} is neither `simulated` nor a kubeconfig file", param_hint="--kube"
+            f"{kube!r} is neither `simulated`, `genuine` nor a kubeconfig file", param_hint="--kube"
         )
     options = StackOptions(
         world=(world or DEFAULT_WORLD).absolute(),
         postgres=postgres,
         kafka=kafka,
-        kube=kube if kube == "simulated" else str(Path(kube).absolute()),
+        kube=kube if named else str(Path(kube).absolute()),
         cluster_id=cluster_id,
         postgres_port=postgres_port,
         kafka_port=kafka_port,

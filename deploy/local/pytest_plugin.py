@@ -16,6 +16,8 @@ import pytest
 from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
 from deploy.local.parts.apache_kafka import ApacheKafka, start_apache_kafka
 from deploy.local.parts.child import start_child
+from deploy.local.parts.kube_api import ExternalKube, KubeApi
+from deploy.local.parts.kube_apiserver.server import GenuineKube, GenuineOptions, running
 from deploy.local.parts.ports import LOOPBACK, free_port
 from deploy.local.parts.postgres import (
     PostgresServer,
@@ -33,6 +35,8 @@ TEMPLATE_DATABASE = "migrated"
 #: An environment variable: the directory of another PostgreSQL's initdb and postgres.
 POSTGRES_BINARIES = "TESTS_POSTGRES_BINARIES"
 SIMULATOR_DEADLINE_S = 30.0
+#: User and token of somebody whom RBAC allows nothing.
+GUEST = {"guest": "a-guests-token"}  # no secret: it opens nothing but a test's own server
 
 _numbers = itertools.count(1)
 
@@ -150,6 +154,28 @@ def kube_simulator(tmp_path: Path) -> Iterator[Launched]:
     """A simulated Kubernetes API server of its own, with our CRDs: `.kubeconfig`, `.address`."""
     with launched(tmp_path / "kubernetes", LaunchOptions(crds=[CRDS])) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def genuine_server(stack_directory: Path) -> Iterator[GenuineKube]:
+    """A genuine kube-apiserver with its etcd, once for the session, with our CRDs.
+
+    Tests share it and may restart it; use names of your own. RBAC is on: the token of `GUEST` names
+    a user without rights. Needs what `.ci/parts/kube` compiles.
+    """
+    options = GenuineOptions(crds=[CRDS], tokens=GUEST, audit=True)
+    with running(stack_directory / "genuine-kube", options) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def genuine_kube(request: pytest.FixtureRequest) -> KubeApi:
+    """A genuine API: the one that the environment's TESTS_KUBECONFIG leads to, else `genuine_server`."""
+    theirs = os.environ.get("TESTS_KUBECONFIG")
+    if theirs:
+        return ExternalKube(Path(theirs))
+    server: GenuineKube = request.getfixturevalue("genuine_server")
+    return server
 
 
 @pytest.fixture(scope="session")

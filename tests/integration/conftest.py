@@ -1,5 +1,5 @@
-"""What every integration test has: the command line, a look at what it left open, and the Kafka it
-runs on.
+"""What every integration test has: the command line, a look at what it left open, and the Kafka and the
+Kubernetes API that it runs on.
 
 Tests that tell something about Kafka carry `@pytest.mark.on_kafka`: the same test then also runs on
 Apache Kafka, as `genuine("kafka")`; with "older", on each generation that managed Kafka still offers.
@@ -9,6 +9,7 @@ import asyncio
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,6 +21,7 @@ from deploy.local.parts.apache_kafka import start_apache_kafka
 from tests.integration.commands import Say, saying
 
 TANSU = "tansu"
+KubePart = Literal["simulated", "genuine"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,16 @@ def nothing_left_open() -> Iterator[None]:
     this they would fail some later test, and only at times."""
     yield
     gc.collect()
+
+
+@pytest.fixture(
+    scope="session",
+    params=["simulated", pytest.param("genuine", marks=pytest.mark.genuine("kube"))],
+)
+def kube_part(request: pytest.FixtureRequest) -> KubePart:
+    """Which Kubernetes API a test talks to: one contract suite, held to by both."""
+    chosen: KubePart = request.param
+    return chosen
 
 
 @pytest.fixture
@@ -47,6 +59,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for version in versions
     ]
     metafunc.parametrize("kafka_part", [TANSU, *parts], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """An older Kafka is told apart by the simulated API as well: not each pair of parts is run."""
+    pairs = [item for item in items if _is_older_kafka(item) and _is_genuine_kube(item)]
+    config.hook.pytest_deselected(items=pairs)
+    items[:] = [item for item in items if item not in pairs]
+
+
+def _is_older_kafka(item: pytest.Item) -> bool:
+    return any(f"kafka-{version}" in item.name for version in kafka_jars.OLDER)
+
+
+def _is_genuine_kube(item: pytest.Item) -> bool:
+    return any("kube" in mark.args for mark in item.iter_markers("genuine"))
 
 
 @pytest.fixture(scope="session")
