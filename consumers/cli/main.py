@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
         "consumers.cli.ledger", "What a person should look at: drift, open calls, brakes."
     ),
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
+    "doctor": Entry("consumers.cli.doctor", "What is wrong here, why it matters, what mends it."),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }
 
