@@ -1,5 +1,6 @@
 """`eni-ledger doctor`: whether everything is as it must be, and what to do where it is not."""
 
+import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -98,7 +99,7 @@ def doctor(
     if as_json:
         print_json(_plain(report))
     else:
-        show(report, Console(highlight=False))
+        show(report, _console())
     if not report.passed:
         raise typer.Exit(EXIT_BLOCKED)
 
@@ -130,12 +131,18 @@ def _plain(report: Report) -> dict[str, object]:
     }
 
 
+def _console() -> Console:
+    """The terminal; into a file or a pipe, lines long enough for what they say."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
 def show(report: Report, console: Console) -> None:
     """The report for people: a table of everything, then what to do about what is not fine."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(width=max((len(each.id) for each in report.findings), default=0) + 2)
+    table.add_column(width=max(map(len, Severity)))
+    # One line each: what is not fine is told whole below.
+    table.add_column(no_wrap=True, overflow="ellipsis")
     part = None
     for each in report.findings:
         if each.part is not part:
@@ -152,7 +159,7 @@ def show(report: Report, console: Console) -> None:
         console.print(f"  more  {each.page}", soft_wrap=True)
     if report.not_made:
         console.print(
-            f"\nnot made, because something they need could not be looked at: "
+            f"\nnot made, because what they need is not there or could not be looked at: "
             f"{', '.join(report.not_made)}",
             soft_wrap=True,
         )
@@ -242,6 +249,6 @@ def _look_again(settings: Settings, kind: str, deadline: float) -> None:
     report = findings(facts, parts)
     kept = tuple(each for each in report.findings if each.id in _SHOWN_BY)
     shown = Report(kept, ())
-    show(shown, Console(highlight=False))
+    show(shown, _console())
     if not shown.passed:
         raise typer.Exit(EXIT_BLOCKED)

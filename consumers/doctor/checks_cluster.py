@@ -14,7 +14,17 @@ from consumers.doctor.eni_config_text import (
     parsed,
 )
 from consumers.doctor.facts import AgentPod, ConfigText, DaemonSet, Facts
-from consumers.doctor.judging import Check, Part, Verdict, blocks, fine, listed, seen, warns
+from consumers.doctor.judging import (
+    Check,
+    NotMade,
+    Part,
+    Verdict,
+    blocks,
+    fine,
+    listed,
+    seen,
+    warns,
+)
 from ledger.rules.eni_config import EniConfig, EniConfigError
 from ledger.rules.nodes import NodeFacts
 
@@ -104,7 +114,7 @@ def _plugin(facts: Facts) -> Verdict:
 def _agents(facts: Facts) -> Verdict:
     agent = _agent_set(facts)
     if agent is None:
-        return fine("no agents to look at")
+        raise NotMade("no agents to look at")
     lame = sorted(
         each.node or each.name for each in seen(facts.cluster.agent_pods) if not each.ready
     )
@@ -128,7 +138,7 @@ def agent_version(daemon_set: DaemonSet) -> tuple[int, int, int] | None:
 def _terway_version(facts: Facts) -> Verdict:
     agent = _agent_set(facts)
     if agent is None:
-        return fine("no agents to look at")
+        raise NotMade("no agents to look at")
     version, since = agent_version(agent), ".".join(map(str, OPTIONS_SINCE))
     if version is None:
         return warns(
@@ -174,7 +184,7 @@ def _json(facts: Facts) -> Verdict:
 def _trunking(facts: Facts) -> Verdict:
     document = _document(facts)
     if document is None:
-        return fine("not looked at: the eni-config can't be read")
+        raise NotMade("not looked at: the eni-config can't be read")
     value = document.get(TRUNKING)
     if value is True:
         return fine(f"{TRUNKING} is true")
@@ -185,7 +195,7 @@ def _trunking(facts: Facts) -> Verdict:
 def _credential(facts: Facts) -> Verdict:
     document = _document(facts)
     if document is None:
-        return fine("not looked at: the eni-config can't be read")
+        raise NotMade("not looked at: the eni-config can't be read")
     if cluster_kind(facts)[0] == DEDICATED:
         return fine(f"{CREDENTIAL_PATH} is not needed: a dedicated cluster")
     value = document.get(CREDENTIAL_PATH)
@@ -205,7 +215,7 @@ def _credential(facts: Facts) -> Verdict:
 
 def _defaults(facts: Facts) -> Verdict:
     if _document(facts) is None:
-        return fine("not looked at: the eni-config can't be read")
+        raise NotMade("not looked at: the eni-config can't be read")
     try:
         config = EniConfig.from_text(_config(facts).text)
     except EniConfigError as wrong:
@@ -258,6 +268,8 @@ def stale_agents(config: ConfigText, agents: tuple[AgentPod, ...]) -> list[Agent
 
 def _in_effect(facts: Facts) -> Verdict:
     config, agents = _config(facts), seen(facts.cluster.agent_pods)
+    if not agents:
+        raise NotMade("no agents to look at")
     stale = stale_agents(config, agents)
     if not stale:
         return fine("every agent started after the eni-config was last written")
@@ -286,6 +298,8 @@ def _settings(facts: Facts) -> Verdict:
 
 
 def _identity(facts: Facts) -> Verdict:
+    if seen(facts.database.schema) is not None:
+        raise NotMade("no schema of ours")
     known, found = seen(facts.database.cluster_uid), seen(facts.cluster.uid)
     if known is None:
         return fine("the ledger has not met this cluster yet")

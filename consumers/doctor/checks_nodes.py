@@ -5,7 +5,17 @@ from typing import Final
 
 from consumers.cloud.port import IN_USE, TRUNK, Eni, VSwitch
 from consumers.doctor.facts import BadNode, Facts
-from consumers.doctor.judging import Check, Part, Verdict, blocks, fine, listed, seen, warns
+from consumers.doctor.judging import (
+    Check,
+    NotMade,
+    Part,
+    Verdict,
+    blocks,
+    fine,
+    listed,
+    seen,
+    warns,
+)
 from consumers.doctor.naming import carrying, default_vswitches, vswitches_of
 from ledger.rules.nodes import NodeFacts
 
@@ -48,7 +58,7 @@ def _without_members(facts: Facts) -> set[str]:
 def _types(facts: Facts) -> Verdict:
     nodes, without = _nodes(facts), _without_members(facts)
     if not nodes:
-        return fine("no node to look at")
+        raise NotMade("no node to look at")
     lacking = sorted(n.name for n in nodes if n.instance_type in without)
     if not lacking:
         room = {each.instance_type: each.member_limit for each in seen(facts.cloud.instance_types)}

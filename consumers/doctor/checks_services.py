@@ -9,9 +9,10 @@ from consumers.contract.topics import (
     entries_topic,
     partitions_of,
 )
-from consumers.doctor.facts import Brokers, Facts, Look, Reading, Tail, Topic, Unseen
+from consumers.doctor.facts import NOT_YET, Brokers, Facts, Look, Reading, Tail, Topic, Unseen
 from consumers.doctor.judging import (
     Check,
+    NotMade,
     NotSeen,
     Part,
     Verdict,
@@ -263,6 +264,8 @@ def _schema(facts: Facts) -> Verdict:
 
 
 def _clock_function(facts: Facts) -> Verdict:
+    if seen(facts.database.schema) is not None:
+        raise NotMade("no schema of ours")
     why = seen(facts.database.clock)
     if why is None:
         return fine("ledger.now() is PostgreSQL's own clock")
@@ -322,18 +325,21 @@ def _standby(facts: Facts) -> Verdict:
 
 
 def _database_clock(facts: Facts) -> Verdict:
-    return _skew("PostgreSQL", facts.clocks.database)
+    return _skew("PostgreSQL", facts.clocks.database, facts.database.server)
 
 
 def _kubernetes_clock(facts: Facts) -> Verdict:
-    return _skew("the API server", facts.clocks.kubernetes)
+    return _skew("the API server", facts.clocks.kubernetes, facts.cluster.version)
 
 
 def _cloud_clock(facts: Facts) -> Verdict:
-    return _skew("the cloud", facts.clocks.cloud)
+    return _skew("the cloud", facts.clocks.cloud, facts.cloud.api)
 
 
-def _skew(whose: str, look: Look[Reading]) -> Verdict:
+def _skew(whose: str, look: Look[Reading], itself: Look[object]) -> Verdict:
+    """`itself`: whether the other side could be reached for more than its clock."""
+    if isinstance(look, Unseen) and isinstance(itself, Unseen) and itself is not NOT_YET:
+        raise NotMade(itself.cause)
     reading: Reading = seen(look)
     least = max(0.0, abs(reading.ahead_s) - reading.within_s)
     way = "ahead of" if reading.ahead_s > 0 else "behind"

@@ -6,7 +6,17 @@ from typing import Final
 from consumers.doctor.checks_cluster import EDIT_ENI_CONFIG
 from consumers.doctor.eni_config_text import EniConfigTextError, parsed
 from consumers.doctor.facts import Asked, Facts, Hook
-from consumers.doctor.judging import Check, Part, Verdict, blocks, fine, listed, seen, warns
+from consumers.doctor.judging import (
+    Check,
+    NotMade,
+    Part,
+    Verdict,
+    blocks,
+    fine,
+    listed,
+    seen,
+    warns,
+)
 from consumers.kube.names import GROUP, INCUMBENT, VERSION
 
 _WANTED_CRDS: Final = (f"podenis.{GROUP}", f"podnetworkings.{GROUP}")
@@ -94,7 +104,7 @@ def _podnetworkings_answered(facts: Facts) -> Verdict:
 def _answer(hook: Hook | None, what: str, facts: Facts) -> Verdict:
     """Whether our webhook was the one that refused what it must refuse."""
     if hook is None:
-        return fine("not asked: the webhook is not installed")
+        raise NotMade("not asked: the webhook is not installed")
     look = facts.cluster.asked_pod if what == "a Pod" else facts.cluster.asked_podnetworking
     asked: Asked = seen(look)
     if asked.refused_by == hook.name:

@@ -70,6 +70,10 @@ class NotSeen(Exception):  # noqa: N818 - says what happened to the look
         self.unseen = unseen
 
 
+class NotMade(Exception):  # noqa: N818 - says what became of the check
+    """There is nothing to judge here, and another check tells why."""
+
+
 def seen(look: Look[Thing]) -> Thing:
     """The fact itself. Raises NotSeen."""
     if isinstance(look, Unseen):
@@ -110,8 +114,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything found, in the order of the checks; and the checks that an earlier finding kept from
-    being made: they needed what could not be looked at."""
+    """Everything found, in the order of the checks; and the checks that another finding kept from
+    being made: what they need is not there, or could not be looked at."""
 
     findings: tuple[Finding, ...]
     not_made: tuple[str, ...]
@@ -129,6 +133,8 @@ def examine(checks: Sequence[Check], facts: Facts) -> Report:
     for check in sorted(checks, key=lambda each: not each.base):
         try:
             verdicts[check.id] = check.judge(facts)
+        except NotMade:
+            continue
         except NotSeen as met:
             if not any(met.unseen is each for each in told):
                 told.append(met.unseen)

@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
 from typing import Final
 
-from consumers.cloud.aliyun import aliyun_cloud
+from consumers.cloud.aliyun import aliyun_cloud, import_sdk
 from consumers.cloud.settings import cloud_settings
 from consumers.doctor.attempts import cause_of
 from consumers.doctor.facts import ClusterFacts, Facts, Meant, Unseen, blind
@@ -50,9 +50,12 @@ def look_around(
 ) -> Facts:
     """Everything that the checks of these parts need, as far as it could be seen in time."""
     facts = Facts(meant_by(settings, cluster_kind))
-    until = time.monotonic() + deadline_s
     needed = {name for part in parts for name in _NEEDED[part]}
-    running = [(probe, _started(probe.look)) for probe in _probes(settings, facts, needed, until)]
+    probes = _probes(settings, facts, needed, deadline_s)
+    running = [(probe, _started(probe.look)) for probe in probes]
+    if "cloud" in needed:
+        import_sdk()  # on a busy machine this alone took 20 s, which says nothing about the cloud
+    until = time.monotonic() + deadline_s
     for probe, end in running:
         try:
             end.result(max(0.0, until - time.monotonic()))
@@ -92,7 +95,7 @@ class _Probe:
 
 
 def _probes(
-    settings: Settings, facts: Facts, needed: Collection[str], until: float
+    settings: Settings, facts: Facts, needed: Collection[str], deadline_s: float
 ) -> list[_Probe]:
     cluster_seen = threading.Event()
     kube, postgres, clocks = settings.kube, settings.postgres, facts.clocks
@@ -102,7 +105,9 @@ def _probes(
     else:
         cluster_seen.set()
     if "cloud" in needed:
-        probes.append(_Probe(facts.cloud, lambda: _cloud(settings, facts, cluster_seen, until)))
+        probes.append(
+            _Probe(facts.cloud, lambda: _cloud(settings, facts, cluster_seen, deadline_s))
+        )
     if "kafka" in needed:
         probes.append(_Probe(facts.kafka, lambda: look_at_kafka(settings.kafka, facts.kafka)))
     if "database" in needed:
@@ -136,11 +141,13 @@ def _kubernetes_clock(settings: KubeSettings, facts: Facts) -> None:
         look_at_kubernetes_clock(client, facts.clocks)
 
 
-def _cloud(settings: Settings, facts: Facts, cluster_seen: threading.Event, until: float) -> None:
+def _cloud(
+    settings: Settings, facts: Facts, cluster_seen: threading.Event, deadline_s: float
+) -> None:
     cloud = aliyun_cloud(cloud_settings(settings.cloud))
 
     def named() -> Wanted:
-        cluster_seen.wait(max(0.0, until - time.monotonic()))
+        cluster_seen.wait(deadline_s)
         return named_by_cluster(facts.cluster)
 
     look_at_cloud(cloud, facts.cloud, named)
