@@ -36,7 +36,7 @@ class Waiting:
     sleep: Callable[[float], None]
     ready_s: float = 180.0
     trunk_s: float = 60.0
-    pause_s: float = 1.0
+    pause_s: float = 0.5
 
 
 class RestartStopped(Exception):  # noqa: N818 - names what happened

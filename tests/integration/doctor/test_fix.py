@@ -9,7 +9,6 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +30,12 @@ from tests.integration.doctor.ground import (
 pytestmark = pytest.mark.timeout(300)
 
 TRUNK = "k8s.aliyun.com/trunk-on"
-FORMER = '{\n  "min_pool_size": 0,\n  "vswitches": {"cn-hangzhou-h": ["vsw-bpxxxx"]},\n  "security_group": "sg-bpxxxx"\n}\n'
+FORMER = """{
+  "min_pool_size": 0,
+  "vswitches": {"cn-hangzhou-h": ["vsw-bpxxxx"]},
+  "security_group": "sg-bpxxxx"
+}
+"""
 
 
 class Players:
@@ -55,11 +59,14 @@ class Players:
 
     def _play(self) -> None:
         while not self._stop.wait(0.05):
-            there = {
-                pod["spec"]["nodeName"]
-                for pod in self.kube.get(f"{KUBE_SYSTEM}/pods")["items"]
-                if pod["metadata"].get("labels") == AGENT_LABELS
-            }
+            there = set()
+            for pod in self.kube.get(f"{KUBE_SYSTEM}/pods")["items"]:
+                if pod["metadata"].get("labels") != AGENT_LABELS:
+                    continue
+                if pod["metadata"].get("deletionTimestamp"):
+                    self.kube.delete(f"{KUBE_SYSTEM}/pods/{pod['metadata']['name']}")
+                else:
+                    there.add(pod["spec"]["nodeName"])
             for node in sorted(set(self.trunks) - there):
                 self._start(node)
 

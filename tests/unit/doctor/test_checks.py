@@ -20,6 +20,7 @@ from consumers.doctor.facts import (
     Incumbent,
     KafkaFacts,
     Login,
+    Look,
     Reading,
     Right,
     Server,
@@ -30,8 +31,8 @@ from consumers.doctor.facts import (
     blind,
 )
 from consumers.doctor.judging import Part, Report, Severity
-from consumers.doctor.probe_cloud import right_of
 from consumers.doctor.probe_clocks import reading
+from consumers.doctor.probe_cloud import right_of
 from consumers.doctor.probe_kafka import release_of, tails_of
 from tests.unit.doctor.test_fixing import MEANT
 
@@ -196,8 +197,11 @@ def test_what_a_refusal_says_of_the_right_to_call(code: str, granted: bool | Non
 
 
 def test_a_right_that_could_not_be_told_is_not_taken_for_granted() -> None:
-    rights = {"AttachNetworkInterface": Unseen("Throttling"), "DescribeVSwitches": Right(True, "")}
-    facts = Facts(MEANT, cloud=CloudFacts(api="answers", rights=dict(rights)))
+    rights: dict[str, Look[Right]] = {
+        "AttachNetworkInterface": Unseen("Throttling"),
+        "DescribeVSwitches": Right(True, ""),
+    }
+    facts = Facts(MEANT, cloud=CloudFacts(api="answers", rights=rights))
     severity, what = verdict(findings(facts, {Part.CLOUD}), "ram-permissions")
     assert severity is Severity.UNSEEN
     assert "AttachNetworkInterface: Throttling" in what

@@ -154,7 +154,7 @@ def test_each_stage_waits_for_the_one_before() -> None:
 
 def test_the_first_that_does_not_come_back_is_the_last_restarted() -> None:
     played = Played(["a", "b", "c"], comes_back=lambda node: node != "a")
-    with pytest.raises(RestartStopped, match="node a is not ready 60 s .* 2 other agents"):
+    with pytest.raises(RestartStopped, match=r"node a is not ready 60 s .* 2 other agents"):
         list(restart(played, played.waiting(), lambda _node: False))
     assert list(played.deleted) == ["a"]
 
