@@ -101,6 +101,8 @@ async def _tails(settings: KafkaSettings, topics: Sequence[str]) -> dict[str, tu
             numbers = consumer.partitions_for_topic(topic) or ()
             partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
+        # Before the ends are known: however long the reading takes, it makes nothing older.
+        now = time.time()
         ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
         unread = set()
@@ -110,7 +112,6 @@ async def _tails(settings: KafkaSettings, topics: Sequence[str]) -> dict[str, tu
                 consumer.seek(each, start)
                 unread.add(each)
         messages = await _read_up_to(consumer, unread, ends, settings.message_bytes_max)
-    now = time.time()
     return {
         topic: tuple(
             tail

@@ -343,7 +343,6 @@ A_CRD_MISSING = Fault(
     "crds",
     BLOCKS,
     "podenis.network.alibabacloud.com",
-    ("clock-cloud",),
 )
 #: The world is not put right again after it.
 DEAD_WEBHOOK = Fault(
