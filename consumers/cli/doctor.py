@@ -33,6 +33,8 @@ _MARKS = {
     Severity.UNSEEN: "[magenta]could not look[/magenta]",
     Severity.FINE: "[green]fine[/green]",
 }
+#: What a person reads first.
+_ORDER = (Severity.BLOCKS, Severity.UNSEEN, Severity.WARNS)
 
 
 class ClusterKind(StrEnum):
@@ -150,7 +152,10 @@ def show(report: Report, console: Console) -> None:
             table.add_row(f"[bold]{part.value}[/bold]", "", "")
         table.add_row(f"  {each.id}", _MARKS[each.severity], _unmarked(each.what))
     console.print(table)
-    wrong = [each for each in report.findings if each.severity is not Severity.FINE]
+    wrong = sorted(
+        (each for each in report.findings if each.severity is not Severity.FINE),
+        key=lambda each: _ORDER.index(each.severity),
+    )
     for each in wrong:
         console.print(f"\n[bold]{each.id}[/bold] {_MARKS[each.severity]}")
         console.print(f"  what  {_unmarked(each.what)}", soft_wrap=True)
