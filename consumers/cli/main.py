@@ -53,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
     "archive": Entry("consumers.cli.archive", "Move old entries to tables of their own."),
+    "doctor": Entry("consumers.cli.doctor", "What is wrong here, why it matters, what mends it."),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }
 

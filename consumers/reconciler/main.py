@@ -16,7 +16,7 @@ import psycopg
 import structlog
 
 from consumers.cloud.aliyun import aliyun_cloud
-from consumers.cloud.settings import CloudSettings, DefaultChain, StaticKey, TokenFile
+from consumers.cloud.settings import cloud_settings
 from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
@@ -57,7 +57,12 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
     )
     kube = LightkubeAdapter.from_settings(settings.kube, instance="eni-ledger-reconciler")
     tools = Tools(
-        database, aliyun_cloud(_cloud(settings)), kube, settings, uuid4, random.SystemRandom()
+        database,
+        aliyun_cloud(cloud_settings(settings.cloud)),
+        kube,
+        settings,
+        uuid4,
+        random.SystemRandom(),
     )
     try:
         if await _guarded(tools, stop, health):
@@ -75,24 +80,6 @@ def _require(settings: Settings) -> None:
         if not value:
             variable = "ENI_LEDGER_" + name.upper().replace(".", "__")
             raise SettingMissing(f"setting {name} is empty: set {variable}")
-
-
-def _cloud(settings: Settings) -> CloudSettings:
-    cloud = settings.cloud
-    source: DefaultChain | StaticKey | TokenFile = DefaultChain()
-    if cloud.credential_path is not None:
-        source = TokenFile(cloud.credential_path)
-    elif cloud.access_key_id and cloud.access_key_secret:
-        source = StaticKey(cloud.access_key_id, cloud.access_key_secret.get_secret_value())
-    return CloudSettings(
-        region_id=cloud.region_id,
-        ecs_endpoint=cloud.ecs_endpoint,
-        vpc_endpoint=cloud.vpc_endpoint,
-        protocol=cloud.protocol,
-        connect_timeout_s=cloud.connect_timeout_s,
-        read_timeout_s=cloud.read_timeout_s,
-        credentials=source,
-    )
 
 
 async def _guarded(tools: Tools, stop: asyncio.Event, health: Health) -> bool:
