@@ -51,6 +51,8 @@ COMMANDS: dict[str, Entry] = {
         "consumers.cli.ledger", "What a person should look at: drift, open calls, brakes."
     ),
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
+    "adopt": Entry("consumers.cli.adopt", "Take PodENIs over from terway-controlplane."),
+    "shadow": Entry("consumers.cli.shadow", "What a shadow would have done.", whole=True),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }
 

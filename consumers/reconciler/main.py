@@ -6,6 +6,7 @@ clock is the database's own, and that the schema is the one this code knows.
 
 import asyncio
 import contextlib
+import functools
 import random
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
 from consumers.reconciler.incumbent import why_not_master
 from consumers.reconciler.sealing import keep_sealed
+from consumers.reconciler.shadow import looking_only
 from consumers.reconciler.tools import Tools
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
@@ -30,7 +32,7 @@ from consumers.runtime.settings import Settings
 from ledger.store.database import FROZEN_AFTER_S, Database
 from ledger.store.feed import stamp
 from ledger.store.guard import unsafe
-from ledger.store.incarnations import confirm_incarnation, unconfirmed
+from ledger.store.incarnations import begin_shadow, confirm_incarnation, unconfirmed
 from ledger.store.places import WrongCluster, confirm_cluster
 from ledger.store.sweeps import begin_sweeping
 from ledger.store.work import CHANNEL
@@ -58,8 +60,15 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
     )
     kube = LightkubeAdapter.from_settings(settings.kube, instance="eni-ledger-reconciler")
     tools = Tools(
-        database, aliyun_cloud(_cloud(settings)), kube, settings, uuid4, random.SystemRandom()
+        database,
+        aliyun_cloud(cloud_settings(settings)),
+        kube,
+        settings,
+        uuid4,
+        random.SystemRandom(),
     )
+    if settings.shadow:
+        tools = looking_only(tools)
     try:
         if await _guarded(tools, stop, health):
             await _reconcile(tools, stop, health)
@@ -78,7 +87,8 @@ def _require(settings: Settings) -> None:
             raise SettingMissing(f"setting {name} is empty: set {variable}")
 
 
-def _cloud(settings: Settings) -> CloudSettings:
+def cloud_settings(settings: Settings) -> CloudSettings:
+    """Where the cloud is and as whom it is asked, as the settings say."""
     cloud = settings.cloud
     source: DefaultChain | StaticKey | TokenFile = DefaultChain()
     if cloud.credential_path is not None:
@@ -119,6 +129,10 @@ def _unsafe(tools: Tools) -> str | None:
                 return why
             confirm_cluster(connection, tools.settings.cluster_id, uid)
             begin_sweeping(connection, tools.settings.cluster_id)
+            if tools.settings.shadow:
+                why = begin_shadow(connection, tools.settings.cluster_id)
+        if why is not None:
+            return why
         _confirm_incarnation(tools)
     except (KubeError, WrongCluster) as refused:
         return str(refused)
@@ -139,7 +153,10 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     look_at = 0.0
     while not stop.is_set():
         if asyncio.get_running_loop().time() >= look_at:
-            master = await asyncio.to_thread(why_not_master, tools.kube, datetime.now(UTC))
+            # A shadow does nothing beside anybody.
+            shadow = tools.settings.shadow
+            look = functools.partial(why_not_master, tools.kube, datetime.now(UTC))
+            master = None if shadow else await asyncio.to_thread(look)
             dispatcher.hold_back(master)
             health.ready("work", master is None, master or "")
             look_at = asyncio.get_running_loop().time() + _MASTER_EVERY_S
