@@ -52,6 +52,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
     "adopt": Entry("consumers.cli.adopt", "Take PodENIs over from terway-controlplane."),
+    "handover": Entry(
+        "consumers.cli.handover", "Stop terway-controlplane, or give a cluster back.", whole=True
+    ),
     "shadow": Entry("consumers.cli.shadow", "What a shadow would have done.", whole=True),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }

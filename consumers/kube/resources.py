@@ -54,6 +54,9 @@ DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", namespaced=True)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", namespaced=True)
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", namespaced=True)
 NETWORK_INTERFACES: Final = Resource(GROUP, VERSION, "networkinterfaces", namespaced=False)
+CUSTOM_RESOURCES: Final = Resource(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False
+)
 MUTATING_WEBHOOKS: Final = Resource(
     "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", namespaced=False
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -19,6 +20,16 @@ def live_allocations(connection: Connection, cluster: str) -> list[Allocation]:
         {"cluster": cluster},
     )
     return [Allocation.model_validate(state) for state in found.scalars()]
+
+
+def claims_held(connection: Connection, cluster: str) -> set[UUID]:
+    """The turns that are going on, by the tokens of their claims."""
+    found = connection.exec_driver_sql(
+        "SELECT claim_token FROM ledger.work WHERE cluster = %(cluster)s "
+        "AND claim_token IS NOT NULL AND claimed_until > ledger.now()",
+        {"cluster": cluster},
+    )
+    return set(found.scalars())
 
 
 def record_returned(
