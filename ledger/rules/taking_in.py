@@ -133,7 +133,8 @@ def taken_as_disputed(
     entry = _adopted(found, None, address, None, "disputed", "")
     parked = e.Parked(
         reason=why,
-        next_step="Find out in the cloud which one holds it, and delete the PodENI of the other",
+        next_step="Find out in the cloud which one holds it, delete Pod and PodENI of the other, then "
+        "`eni-ledger verify --repair`",
         disputed=address,
         with_allocation=holder,
     )

@@ -91,11 +91,13 @@ class TerwayCluster(SimulatedWorld):
 
     # ---------------------------------------------------------------------- the incumbent's doing
 
-    def incumbent_eni(self, tags: dict[str, str] | None = None, zone: str = "h") -> Any:
+    def incumbent_eni(
+        self, tags: dict[str, str] | None = None, groups: tuple[str, ...] = ("sg-bpxxxx",)
+    ) -> Any:
         """An ENI as its CreateNetworkInterface leaves it."""
         wanted = CreateEni(
-            vswitch_id={"h": "vsw-bpxxxx", "i": "vsw-bpyyyy"}[zone],
-            security_group_ids=("sg-bpyyyy", "sg-bpxxxx"),
+            vswitch_id="vsw-bpxxxx",
+            security_group_ids=groups,
             client_token=str(self.tools.new_id()),
             tags=tags or {"ack.aliyun.com": CLUSTER, "creator": CREATOR},
             delete_on_release=False,
@@ -216,7 +218,9 @@ class TerwayCluster(SimulatedWorld):
         return {"phase": phase, **on, "eniInfos": {eni: info}}
 
     def _record(self, name: str, eni: Any, item: dict[str, Any], status: dict[str, Any]) -> None:
-        """The incumbent's NetworkInterface, in step with the PodENI."""
+        """The incumbent's NetworkInterface, in step with the PodENI; one an ENI, whoever names it."""
+        if any(each["metadata"]["name"] == eni.id for each in self.kube.list(NI_PATH)["items"]):
+            return
         made = self.kube.create(
             NI_PATH,
             {

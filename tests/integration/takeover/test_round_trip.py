@@ -62,6 +62,7 @@ def test_the_way_there_and_back(cluster: TerwayCluster, tmp_path: Path) -> None:
     moves = cluster.terway_pod("moves-0")
     rests = cluster.terway_pod("rests-0", phase="Unbind", pod="gone")
     gone = cluster.terway_pod("gone-0", pod="gone")
+    stuck = cluster.terway_pod("stuck-0", phase="Detaching", pod="gone")
     our_webhooks(cluster)
     assert "controllers pod, pod-eni, eni on" in str(master(cluster))
 
@@ -98,16 +99,16 @@ def test_the_way_there_and_back(cluster: TerwayCluster, tmp_path: Path) -> None:
     cluster.delete_pod("moves-0")
     cluster.settle(60, step=3)
     cluster.create_pod("moves-0", node="node-h2")
-    fresh = cluster.create_pod("fresh-0", node="node-h2")
+    cluster.create_pod("fresh-0", node="node-h2")
+    cluster.create_pod("stuck-0", node="node-h1")
     cluster.settle(60, step=3)
-    assert fresh
     made = cluster.of("fresh-0").address
     assert made is not None
     in_use = cluster.used_enis()
-    assert in_use.keys() == {runs.id, moves.id, made.eni}
+    assert in_use.keys() == {runs.id, moves.id, stuck.id, made.eni}
 
     # A Pod on its way is no moment to hand over.
-    late = cluster.create_pod("late-0", node="node-h1")
+    cluster.create_pod("late-0", node="node-h1")
     cluster.publish()
     cluster.take()
     cluster.tools.cloud.delete_eni(gone.id)  # behind our back: its record is to go
@@ -119,11 +120,15 @@ def test_the_way_there_and_back(cluster: TerwayCluster, tmp_path: Path) -> None:
     with cluster.database.transaction() as connection:
         assert read_brakes(connection, CLUSTER) == []
     cluster.settle(150, step=5)
-    assert late
     used = cluster.used_enis()
     late_eni = cluster.of("late-0").address
     assert late_eni is not None
     assert {*in_use, late_eni.eni} == {*used}
+    # The incumbent's records are as it left them: one says Detaching, one is being deleted. Acted on
+    # as they stand, both would cut off a Pod that runs.
+    assert cluster.kube.get(f"{NI_PATH}/{stuck.id}")["status"]["phase"] == "Detaching"
+    cluster.kube.delete(f"{NI_PATH}/{moves.id}")
+    assert "deletionTimestamp" in cluster.kube.get(f"{NI_PATH}/{moves.id}")["metadata"]
     due = cluster.of("rests-0").ttl_due
     calls = len(cluster.mutating_calls())
     steps = Steps(False)
