@@ -40,14 +40,14 @@ class Backups:
         return self.directory / f"{INCUMBENT}.{resource.plural}.yaml"
 
     def read(self, resource: Resource) -> KubeObject | None:
-        """What was kept; None where nothing was."""
+        """What was kept, by us or by `kubectl get -oyaml`, without what a server added; None: nothing."""
         path = self.path(resource)
         if not path.is_file():
             return None
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict) or "metadata" not in found:
             raise OperatorError(f"{path} holds no Kubernetes object: bring the backup back")
-        return found
+        return portable(found, *KINDS[resource])
 
     def has(self, resource: Resource, obj: KubeObject) -> bool:
         """Whether this very object is kept already. Raises BackupDiffers where another one is."""
