@@ -92,7 +92,6 @@ def return_(
 def _run(
     act: "Callable[[Source, Backups, Steps], None]", directory: Path, dry_run: bool, as_json: bool
 ) -> None:
-    from consumers.runtime.errors import OperatorError
     from consumers.takeover.backups import Backups
     from consumers.takeover.steps import Steps
 
@@ -100,9 +99,6 @@ def _run(
     try:
         with opened_source(ledger_settings()) as source, explained():
             act(source, Backups(directory), steps)
-    except OperatorError as refused:
-        _print(steps, as_json, str(refused))
-        raise CommandError(str(refused)) from refused
     except CommandError as failed:
         _print(steps, as_json, str(failed))
         raise

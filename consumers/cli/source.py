@@ -65,5 +65,5 @@ def explained() -> Iterator[None]:
 
     try:
         yield
-    except (CloudError, KubeError, WrongCluster) as failed:
+    except (CloudError, KubeError, OperatorError, WrongCluster) as failed:
         raise CommandError(str(failed)) from failed

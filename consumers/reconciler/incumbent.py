@@ -53,11 +53,13 @@ def _being_replaced(deployment: Mapping[str, Any]) -> str | None:
     """Replicas that read an earlier configuration may still have those controllers on."""
     status = deployment.get("status", {})
     replicas, updated = int(status.get("replicas", 0)), int(status.get("updatedReplicas", 0))
-    if updated >= replicas:
+    seen = status.get("observedGeneration")
+    unseen = seen is not None and int(seen) < int(deployment["metadata"].get("generation", 0))
+    if updated >= replicas and not unseen:
         return None
     return (
-        f"Deployment {SYSTEM_NAMESPACE}/{INCUMBENT} is being restarted: {replicas - updated} replicas "
-        "of its earlier configuration still run; nothing is done beside them"
+        f"Deployment {SYSTEM_NAMESPACE}/{INCUMBENT} is being restarted: replicas of its earlier "
+        "configuration still run; nothing is done beside them"
     )
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from consumers.contract.events import source_of
 from consumers.contract.objects import trim
 from consumers.kube.port import PodAnswer
+from consumers.runtime.errors import OperatorError
 from consumers.takeover.facts import pod_seen
 from consumers.takeover.source import Source
 from ledger.rules.found_podenis import PodSeen
@@ -25,6 +26,7 @@ from ledger.store import brakes, incarnations, inputs, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
 from ledger.store.deciding import decide
+from ledger.store.incarnations import ACCEPTABLE
 from ledger.store.inputs import ObjectKey, ObservationRow
 from ledger.store.places import confirm_cluster
 from ledger.store.work import WorkKey
@@ -61,7 +63,7 @@ def doubtful(facts: Facts, decisions: Sequence[Decision]) -> str | None:
 def apply(source: Source, facts: Facts, decisions: Sequence[Decision], reason: str) -> Applied:
     """Record the decisions that take something in, and let a shadow's or a return's brake go.
 
-    Raises WrongCluster, KubeError; what could not be recorded is told, and the rest is.
+    Raises WrongCluster, KubeError, OperatorError; what could not be recorded is told, and the rest is.
     """
     taken = [d for d in decisions if d.takings]
     _begin(source, len(taken), reason)
@@ -89,6 +91,13 @@ def _begin(source: Source, taken: int, reason: str) -> None:
             standby_loses_nothing=source.settings.postgres.synchronous_standby,
         )
         pulled = {b.pulled_by for b in brakes.read_brakes(connection, source.cluster)}
+        for brake in brakes.read_brakes(connection, source.cluster):
+            # The adoption's own brake would hide behind it, and be let go with it.
+            if taken and brake.scope == "destructive" and brake.pulled_by not in ACCEPTABLE:
+                raise OperatorError(
+                    f"destructive is paused by {brake.pulled_by}: {brake.reason}: "
+                    "`eni-ledger resume destructive` first; an adoption pauses it again"
+                )
         if taken and incarnations.BY_ADOPTION not in pulled:
             what = f"{taken} interfaces were adopted from the incumbent ({reason})"
             incarnations.begin_by_adoption(connection, source.cluster, source.by, what)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from consumers.kube.port import KubeObject
+from consumers.kube.port import KubeError, KubeObject
 from consumers.kube.resources import CUSTOM_RESOURCES, NETWORK_INTERFACES
 from consumers.takeover.backups import Backups
 from consumers.takeover.controlplane import WEBHOOKS
@@ -52,7 +52,12 @@ def give_back(
         if why is not None:
             raise Unsafe(f"two masters: {why}: `eni-ledger handover stop` first")
         _come_to_rest(source, steps, reason, wait)
-        _put_right(source, steps)
+        try:
+            _put_right(source, steps)
+        except (Unsafe, KubeError):
+            if not steps.dry_run:
+                _let_go(source)  # nothing is given back: our work goes on
+            raise
         entry = e.Returned(to="terway-controlplane", by=source.by, reason=reason)
         what = f"end {len(_held(source))} stories in the ledger: given back"
         steps.take(what, bool(_held(source)), lambda: _end_stories(source, entry))
@@ -82,6 +87,8 @@ def _come_to_rest(source: Source, steps: Steps, reason: str, wait: timedelta) ->
         steps.take("stop all of our work (pause all)", True, lambda: None)
         return
     needed = BY_RETURN not in _pulled_by(source)
+    if moving and not needed:
+        _let_go(source)  # of an earlier attempt that was broken off: what moves could not end
     until = _now(source) + wait
     while True:
         if not moving:

@@ -23,6 +23,7 @@ from ledger.rules.taking_in import (
     taken_as_disputed,
     taken_as_missing,
     taken_as_reserved,
+    taken_as_superseded,
     taken_on_the_way,
 )
 
@@ -207,9 +208,12 @@ def _of_item(
     new_id: Callable[[], UUID],
 ) -> Decision:
     """What is made of one interface; `fresh` is the request that its running Pod's own event opened."""
-    id_ = fresh.id if fresh is not None else new_id()
     eni = facts.enis.get(item.eni)
     address = item.address(eni)
+    superseded = fresh is not None and not found.serves and found.retention.rule == "none"
+    if superseded:
+        fresh = None  # an elastic ENI is nobody's inheritance: the later Pod gets one of its own
+    id_ = fresh.id if fresh is not None else new_id()
     other = claims.holder(address, id_)
     if other is not None:
         why = f"{address.eni} / {address.ipv4} is held by {other[1]} ({other[0]}) as well"
@@ -220,6 +224,10 @@ def _of_item(
         entries = taken_as_missing(found, item, address, fresh, facts.cluster)
         return _taking(found, item, "missing", why, id_, fresh, entries)
     claims.take(address, id_, f"{found.namespace}/{found.name} {item.interface}")
+    if superseded:
+        why = "its Pod was replaced by one that waits: it is detached and released"
+        entries = taken_as_superseded(found, item, eni, address, facts.cluster)
+        return _taking(found, item, "departing", why, id_, None, entries)
     what, why, entries = _by_phase(found, item, eni, address, fresh, facts)
     due = next((x.ttl_due for x in entries if isinstance(x, e.Adopted)), None)
     notes = ("overdue: it ends as soon as a release may be decided",) if _past(due, facts) else ()

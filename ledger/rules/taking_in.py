@@ -105,6 +105,16 @@ def taken_on_the_way(
     return (*entries, _release_asked(found)) if found.deleting else entries
 
 
+def taken_as_superseded(
+    found: Found, item: Item, eni: CloudEni, address: Address, cluster: str
+) -> Story:
+    """An elastic one whose Pod was found replaced: the slot is the later Pod's, and this one goes back."""
+    entries = taken_on_the_way(found, item, eni, address, None, cluster)
+    looked = e.AbsenceConfirmed(pod_uid=found.holder, found="replaced")
+    opening = tuple(entry for entry in entries if entry.kind in ("requested", "adopted"))
+    return (*opening, looked, e.ReleaseDecided(why="elastic"))
+
+
 def taken_as_reserved(
     found: Found, item: Item, eni: CloudEni, address: Address, cluster: str, now: datetime
 ) -> Story:

@@ -132,6 +132,7 @@ def test_what_is_not_plainly_so_is_listed_with_its_decision(cluster: TerwayClust
     cut = cluster.terway_pod("cut-0")
     cluster.tools.cloud.detach_eni(cut.id, "i-bp1demo0h1", "eni-bp1trunk0h1")
     later = cluster.terway_pod("later-0", pod="replaced", node="node-h2")
+    swift = cluster.terway_pod("swift-0", pod="replaced", node="node-h2", network=elastic())
     orphan = cluster.incumbent_eni()
     cluster.advance(timedelta(seconds=30))
     cluster.publish()
@@ -142,6 +143,7 @@ def test_what_is_not_plainly_so_is_listed_with_its_decision(cluster: TerwayClust
         "twin-0": "bound", "twin-1": "disputed", "lost-0": "missing", "foreign-0": "foreign",
         "hand-0": "foreign", "short-0": "reserved", "both-0": "bound", "odd-0": "unclear",
         "bare-0": "unclear", "went-0": "releasing", "cut-0": "lost", "later-0": "serving",
+        "swift-0": "departing",
         orphan.id: "orphan",
     }  # fmt: skip
     assert applied.not_recorded == ()
@@ -166,7 +168,12 @@ def test_what_is_not_plainly_so_is_listed_with_its_decision(cluster: TerwayClust
     assert went.id not in {eni.id for eni in cluster.cloud.model.enis()}
     assert cluster.podeni("went-0") is None
     assert cluster.of("later-0").phase is Phase.BOUND
-    assert cluster.used_enis().keys() == used.keys() - {went.id}, "later-0 took its ENI over"
+    assert cluster.of("swift-0").phase is Phase.BOUND
+    own = cluster.of("swift-0").address
+    assert own is not None
+    kept = used.keys() - {went.id, swift.id}
+    assert cluster.used_enis().keys() == kept | {own.eni}, "later-0 took its ENI over, swift-0 not"
+    assert swift.id not in {eni.id for eni in cluster.cloud.model.enis()}
     assert later.id in cluster.used_enis()
     for untouched in (other, hand, orphan, twin):
         assert untouched.id in {eni.id for eni in cluster.cloud.model.enis()}
