@@ -49,11 +49,12 @@ def fresh_last_seen(podeni: Object, held: Sequence[Allocation], now: datetime) -
     if found.problem is not None or found.retention.rule == "none":
         return None
     seen = now
-    after = [item.lifetime.release_after for item in found.items if item.lifetime.release_after]
+    times = [item.lifetime.release_after for item in found.items]
+    after = [each for each in times if each is not None]
     dues = [a.ttl_due for a in held if a.phase is Phase.RESERVED and a.ttl_due is not None]
     if dues and after and found.phase == "Unbind":
         # The incumbent keeps all while one is kept: the longest releaseAfter has to reach the due.
-        seen = max(dues) - max(after, default=timedelta(0))
+        seen = max(dues) - max(after)
     if found.last_seen is not None and found.last_seen >= seen.replace(microsecond=0):
         return None
     return {**podeni, "status": {**status, "podLastSeen": _not_before(seen)}}
