@@ -46,7 +46,8 @@ def give_back(
     pulled = _pulled_by(source)
     if BY_SHADOW in pulled:
         raise Unsafe("this ledger is a shadow's, and nothing was taken over: stop its processes")
-    held = _held(source)
+    # Requests of Pods that came since are nothing that was taken over.
+    held = [a for a in _held(source) if a.address is not None or a.podeni_uid is not None]
     if BY_RETURN not in pulled or held:
         why = master()
         if why is not None:
@@ -202,8 +203,8 @@ def _same_phases(
         wanted = "Bind" if bound else "Unbind"
         if phase != wanted:
             raise Unsafe(
-                f"PodENI {'/'.join(name)} is in phase {phase}, and the ledger has it in {wanted}: look "
-                "at `eni-ledger verify`, `eni-ledger resume all` where it says so, then try again"
+                f"PodENI {'/'.join(name)} is in phase {phase}, and the ledger has it in {wanted}: our work "
+                "goes on and puts it right; look at `eni-ledger verify`, then try again"
             )
 
 
