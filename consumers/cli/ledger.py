@@ -83,6 +83,9 @@ def resume(scope: Annotated[ScopeName, typer.Argument()] = ScopeName.ALL) -> Non
     """Act again after a pause, or after the breaker tripped."""
     settings = ledger_settings()
     with opened(settings) as connection:
+        why = incarnations.not_the_truth(connection, settings.cluster_id)
+        if why is not None and scope is ScopeName.ALL:
+            raise CommandError(f"all: can't be resumed: {why}")
         cause = {"command": f"resume {scope.value}", "by": who()}
         released = brakes.release(
             connection, settings.cluster_id, scope.value, who(), ledger_now(connection), cause
@@ -205,7 +208,7 @@ def _accept(connection: Connection, cluster: str) -> None:
     accepted = sweeps.accept(connection, cluster, who(), now)
     typer.echo(f"{accepted} findings accepted", err=True)
     for brake in brakes.read_brakes(connection, cluster):
-        if brake.pulled_by in ("sweep", incarnations.BY):
+        if brake.pulled_by in incarnations.ACCEPTABLE:
             cause = {"command": "verify --accept", "by": who()}
             brakes.release(connection, cluster, brake.scope, who(), now, cause)
             typer.echo(f"{brake.scope} goes on", err=True)

@@ -54,6 +54,11 @@ COMMANDS: dict[str, Entry] = {
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
     "archive": Entry("consumers.cli.archive", "Move old entries to tables of their own."),
     "doctor": Entry("consumers.cli.doctor", "What is wrong here, why it matters, what mends it."),
+    "adopt": Entry("consumers.cli.adopt", "Take PodENIs over from terway-controlplane."),
+    "handover": Entry(
+        "consumers.cli.handover", "Stop terway-controlplane, or give a cluster back.", whole=True
+    ),
+    "shadow": Entry("consumers.cli.shadow", "What a shadow would have done.", whole=True),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }
 

@@ -56,6 +56,7 @@ CONFIG_MAPS: Final = Resource("", "v1", "configmaps", namespaced=True)
 SECRETS: Final = Resource("", "v1", "secrets", namespaced=True)
 DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", namespaced=True)
 CRDS: Final = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
+NETWORK_INTERFACES: Final = Resource(GROUP, VERSION, "networkinterfaces", namespaced=False)
 MUTATING_WEBHOOKS: Final = Resource(
     "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", namespaced=False
 )

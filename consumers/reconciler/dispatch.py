@@ -12,6 +12,7 @@ import structlog
 
 from consumers.reconciler.podnetworkings import work_on_podnetworking
 from consumers.reconciler.pods import Outcome, work_on_pod
+from consumers.reconciler.shadow import would
 from consumers.reconciler.sweep import work_on_sweep
 from consumers.reconciler.tools import Tools
 from consumers.runtime import metrics
@@ -51,7 +52,8 @@ def take_turn(tools: Tools, held: Claim) -> None:
     TURNS.labels(held.key.kind).inc()
     try:
         with TURN_SECONDS.time():
-            outcome = _TURNS[held.key.kind](tools, held)
+            turn = would if tools.settings.shadow else _TURNS[held.key.kind]
+            outcome = turn(tools, held)
     except ClaimLost as lost:
         LOST.inc()
         _log.warning("another worker has taken over", work=str(lost))

@@ -6,6 +6,7 @@ clock is the database's own, and that the schema is the one this code knows.
 
 import asyncio
 import contextlib
+import functools
 import random
 import threading
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
 from consumers.reconciler.incumbent import why_not_master
 from consumers.reconciler.sealing import keep_sealed
+from consumers.reconciler.shadow import looking_only
 from consumers.reconciler.tools import Tools
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
@@ -29,7 +31,7 @@ from consumers.runtime.settings import Settings
 from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database, why_unavailable
 from ledger.store.feed import stamp
 from ledger.store.guard import unsafe
-from ledger.store.incarnations import confirm_incarnation, unconfirmed
+from ledger.store.incarnations import begin_shadow, confirm_incarnation, unconfirmed
 from ledger.store.places import WrongCluster, confirm_cluster
 from ledger.store.sweeps import begin_sweeping
 from ledger.store.work import CHANNEL
@@ -64,6 +66,8 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         uuid4,
         random.SystemRandom(),
     )
+    if settings.shadow:
+        tools = looking_only(tools)
     try:
         if await _guarded(tools, stop, health):
             await _reconcile(tools, stop, health)
@@ -105,6 +109,10 @@ def _unsafe(tools: Tools) -> str | None:
                 return why
             confirm_cluster(connection, tools.settings.cluster_id, uid)
             begin_sweeping(connection, tools.settings.cluster_id)
+            if tools.settings.shadow:
+                why = begin_shadow(connection, tools.settings.cluster_id)
+        if why is not None:
+            return why
         _confirm_incarnation(tools)
     except (KubeError, WrongCluster) as refused:
         return str(refused)
@@ -125,7 +133,10 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     look_at = 0.0
     while not stop.is_set():
         if asyncio.get_running_loop().time() >= look_at:
-            master = await asyncio.to_thread(why_not_master, tools.kube, datetime.now(UTC))
+            # A shadow does nothing beside anybody.
+            shadow = tools.settings.shadow
+            look = functools.partial(why_not_master, tools.kube, datetime.now(UTC))
+            master = None if shadow else await asyncio.to_thread(look)
             dispatcher.hold_back(master)
             health.ready("work", master is None, master or "")
             look_at = asyncio.get_running_loop().time() + _MASTER_EVERY_S

@@ -70,7 +70,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Turn:
+class Turn:
     """What has had its chance in this turn."""
 
     pauses: dict[UUID | str, Pause] = field(default_factory=dict)
@@ -84,13 +84,13 @@ class _Turn:
 
 def work_on_pod(tools: Tools, held: Claim) -> Outcome:
     """Take one Pod as far as it goes now. Raises ClaimLost where another worker has taken over."""
-    turn = _Turn()
+    turn = Turn()
     allocations: list[Allocation] = []
     unlisted = look_where_unlisted(tools, held)
     if unlisted is not None:
         return Outcome(unlisted.until, unlisted.why, problem=True)
     for _ in range(STEPS_MAX):
-        allocations, about, brake = _surroundings(tools, held, turn)
+        allocations, about, brake = surroundings(tools, held, turn)
         if not allocations:
             return _nothing_held(tools, held)
         if brake is not None:
@@ -106,9 +106,10 @@ def work_on_pod(tools: Tools, held: Claim) -> Outcome:
     return Outcome(tools.now() + PROBLEM_AGAIN, "the plan does not end", problem=True)
 
 
-def _surroundings(
-    tools: Tools, held: Claim, turn: _Turn
+def surroundings(
+    tools: Tools, held: Claim, turn: Turn
 ) -> tuple[list[Allocation], Surroundings, str | None]:
+    """What is held under the Pod's name, what the plan needs to know, and the brake on everything."""
     key = held.key
     with tools.database.transaction() as connection:
         allocations = read_pod(connection, key.cluster, key.namespace, key.name)
@@ -160,7 +161,7 @@ def _node_facts(obj: dict[str, object] | None) -> NodeFacts | str | None:
         return str(unusable)
 
 
-def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Turn) -> None:
+def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: Turn) -> None:
     """Take one step; what has to wait is left aside for the rest of the turn."""
     match step:
         case Settle(allocation):
@@ -197,7 +198,7 @@ def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Tur
             raise AssertionError("a wait is no step to take")
 
 
-def _note(turn: _Turn, what: UUID | str, pause: Pause | None) -> None:
+def _note(turn: Turn, what: UUID | str, pause: Pause | None) -> None:
     if pause is not None:
         turn.pauses[what] = pause
 
@@ -213,7 +214,7 @@ def _outcome(
     held: Claim,
     allocations: list[Allocation],
     wait: Wait,
-    turn: _Turn,
+    turn: Turn,
     now: datetime,
 ) -> Outcome:
     """When to look again, and the event where a person has to do something."""

@@ -7,6 +7,7 @@ Then the destructive brake is pulled, once, until a person has accepted what sta
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import get_args
 
@@ -52,6 +53,9 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
     answer = describe(tools, held, EniQuery(tags={CLUSTER_TAG: cluster, CREATOR_TAG: CREATOR}))
     if isinstance(answer, Pause):
         return Outcome(answer.until, answer.why, problem=answer.problem)
+    answer = _with_adopted(tools, held, answer)
+    if isinstance(answer, Pause):
+        return Outcome(answer.until, answer.why, problem=answer.problem)
     try:
         podenis = list(tools.kube.list_podenis())
     except KubeError as failed:
@@ -82,6 +86,23 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
     LASTED.set((ended - began).total_seconds())
     COMPARED.set(len(answer.value))
     return Outcome(ended + period)
+
+
+def _with_adopted(
+    tools: Tools, held: Claim, answer: Answer[tuple[Eni, ...]]
+) -> Answer[tuple[Eni, ...]] | Pause:
+    """The look with those of the ledger's ENIs that our tags don't show: adopted ones keep the
+    incumbent's (nothing is retagged), and a hand may have taken a tag off. By their ids, so that
+    nobody's else is among them, and none that is there counts as missing."""
+    with tools.database.transaction() as connection:
+        live = sweeps.live_by_eni(connection, held.key.cluster)
+    unseen = tuple(sorted(live.keys() - {eni.id for eni in answer.value}))
+    if not unseen:
+        return answer
+    more = describe(tools, held, EniQuery(eni_ids=unseen))
+    if isinstance(more, Pause):
+        return more
+    return replace(answer, value=answer.value + more.value, calls=answer.calls + more.calls)
 
 
 def _compare(

@@ -260,6 +260,11 @@ class Settings(BaseSettings):
     local_stack: bool = Field(
         default=False, description="only the embedded stack sets this: its clock may be replaced"
     )
+    shadow: bool = Field(
+        default=False,
+        description="record and report only: nothing is written to Kubernetes or the cloud, and no "
+        "webhook is registered; going live is `eni-ledger adopt`",
+    )
     postgres: PostgresSettings = PostgresSettings()
     kafka: KafkaSettings = KafkaSettings()
     kube: KubeSettings = KubeSettings()

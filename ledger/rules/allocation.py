@@ -289,16 +289,38 @@ def _released(state: Allocation, entry: e.Released, at: datetime) -> Changes:
     return {"phase": Phase.RELEASED, "deleting_since": None}
 
 
+@_on(e.Returned)
+def _returned(state: Allocation, entry: e.Returned, at: datetime) -> Changes:
+    _must(state.intent is None, state, entry)
+    gone: Changes = {"phase": Phase.RELEASED, "released_why": "returned", "deleting_since": None}
+    return gone | {"ttl_due": None, "attachment": None, "parked": None}
+
+
 @_on(e.Adopted)
 def _adopted(state: Allocation, entry: e.Adopted, at: datetime) -> Changes:
     _must(state.phase is Phase.WANTED and state.intent is None, state, entry)
+    shown: Changes = {"podeni_phase": entry.podeni_phase, "podeni_uid": entry.podeni_uid}
+    if entry.stands == "disputed":
+        return shown
     same = state.address is not None and state.address.eni == entry.address.eni
     _must(same or state.attachment is None, state, entry)
-    on = (entry.place.instance_id, entry.place.trunk_eni_id)
-    shown: Changes = {"podeni_phase": "Bind", "podeni_uid": entry.podeni_uid}
-    held: Changes = {"place": entry.place, "address": entry.address}
-    attachment = _in_use(entry, *on, state.pod_uid, at)
-    return {"phase": Phase.BOUND, "attachment": attachment, **held, **shown}
+    pod_uid = entry.attached_for or state.pod_uid
+    held: Changes = {"place": entry.place, "address": entry.address, "attachment": None}
+    if entry.place is not None and entry.motion:
+        on = (entry.place.instance_id, entry.place.trunk_eni_id)
+        held["attachment"] = _in_use(entry, *on, pod_uid, at).model_copy(
+            update={"motion": entry.motion}
+        )
+    if entry.attached_for:
+        held |= {"found_gone": (*state.found_gone, entry.attached_for), "place": None}
+    match entry.stands:
+        case "bound":
+            _must(held["attachment"] is not None, state, entry)
+            held["phase"] = Phase.BOUND
+        case "reserved":
+            kept = {"phase": Phase.RESERVED, "reported_gone": None, "place": None}
+            held |= kept | {"absent_since": entry.absent_since, "ttl_due": entry.ttl_due}
+    return shown | held
 
 
 @_on(e.SecurityGroupsAsked)

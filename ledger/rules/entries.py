@@ -188,18 +188,27 @@ class SecurityGroupsAsked(_Model):
 
 
 class Adopted(_Model):
-    """An ENI that the Pod uses was taken into the book, on a person's order; nothing was called.
+    """An ENI was taken into the book as it was found, on a person's order; nothing was called.
 
-    `inferred` says where each fact is from.
+    `inferred` says where each fact is from. `stands`: bound, a Pod uses it; wanted, it is on its way to
+    or from one; reserved, it is kept for the name; disputed, its PodENI names what another allocation
+    holds, and only the PodENI is this one's. `motion` is the ENI's, where a Pod does not just use it;
+    "" where it is attached to nothing. `attached_for` is an earlier Pod that it is attached for.
     """
 
     kind: Literal["adopted"] = "adopted"
     address: Address
-    place: Place
+    place: Place | None
     vlan: int | None
     eni_type: str
     podeni_uid: str
     inferred: tuple[str, ...]
+    stands: Literal["bound", "wanted", "reserved", "disputed"] = "bound"
+    podeni_phase: Literal["Initial", "Bind", "Detaching", "Unbind", "Deleting"] = "Bind"
+    motion: Literal["", "attaching", "attached", "detaching"] = "attached"
+    attached_for: str = ""
+    absent_since: datetime | None = None
+    ttl_due: datetime | None = None
 
 
 class Placed(_Model):
@@ -325,6 +334,16 @@ class Released(_Model):
     kind: Literal["released"] = "released"
 
 
+class Returned(_Model):
+    """The cluster was given back to another controller with this as it is: the ENI and its PodENI stay,
+    and what becomes of them is no longer known here."""
+
+    kind: Literal["returned"] = "returned"
+    to: str
+    by: str
+    reason: str
+
+
 class Parked(_Model):
     """Nothing further is tried until a person or a new event changes something."""
 
@@ -401,6 +420,7 @@ Entry = Annotated[
     | PodEniWritten
     | PodEniRestored
     | Released
+    | Returned
     | Parked
     | Unparked
     | CarriedForward,

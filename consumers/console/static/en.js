@@ -43,7 +43,7 @@ export default {
   "entry.release-decided": "Its release was decided", "entry.security-groups-asked": "Other security groups were asked for", "entry.adopted": "Taken into the ledger", "entry.placed": "A place was chosen", "entry.call-intended": "A cloud call was decided",
   "entry.call-done": "The cloud did it", "entry.call-refused": "The cloud refused", "entry.call-unknown": "The outcome is not known yet", "entry.call-undone": "The call had no effect", "entry.call-repeated": "The call was made again",
   "entry.attached": "The ENI is attached", "entry.attach-failed": "Attaching failed", "entry.detached": "The ENI is detached", "entry.eni-gone": "The ENI is gone", "entry.podeni-written": "The PodENI was written", "entry.podeni-restored": "The PodENI was put right",
-  "entry.released": "Released", "entry.parked": "Stopped until a person acts", "entry.unparked": "Goes on", "entry.carried-forward": "Older entries were archived; what still holds goes on from here",
+  "entry.released": "Released", "entry.returned": "Given back to another controller", "entry.parked": "Stopped until a person acts", "entry.unparked": "Goes on", "entry.carried-forward": "Older entries were archived; what still holds goes on from here",
   "fleet.title": "Fleet", "fleet.lead": "{bound} bound, {reserved} kept for Pods that are away.", "fleet.calm": "Nothing waits for a person.",
   "fleet.bound": "Bound", "fleet.reserved": "Reserved", "fleet.preparing": "Preparing", "fleet.waiting": "Waiting", "fleet.parked": "Parked",
   "fleet.boundHint": "in use by a Pod", "fleet.reservedHint": "kept for a return", "fleet.preparingHint": "no network yet", "fleet.waitingHint": "can’t go on yet", "fleet.parkedHint": "until a person acts",

@@ -43,7 +43,7 @@ export default {
   "entry.release-decided": "决定释放", "entry.security-groups-asked": "请求更换安全组", "entry.adopted": "纳入账本", "entry.placed": "选定位置", "entry.call-intended": "决定调用云接口",
   "entry.call-done": "云端已完成", "entry.call-refused": "云端拒绝", "entry.call-unknown": "结果尚不明确", "entry.call-undone": "调用未生效", "entry.call-repeated": "再次调用",
   "entry.attached": "ENI 已挂载", "entry.attach-failed": "挂载失败", "entry.detached": "ENI 已卸载", "entry.eni-gone": "ENI 已不存在", "entry.podeni-written": "写入 PodENI", "entry.podeni-restored": "修复 PodENI",
-  "entry.released": "已释放", "entry.parked": "搁置，等待人工处理", "entry.carried-forward": "较早的条目已归档，仍然有效的内容由此延续", "entry.unparked": "继续处理",
+  "entry.released": "已释放", "entry.returned": "交还给另一个控制器", "entry.parked": "搁置，等待人工处理", "entry.carried-forward": "较早的条目已归档，仍然有效的内容由此延续", "entry.unparked": "继续处理",
   "fleet.title": "总览", "fleet.lead": "{bound} 个已绑定，{reserved} 个为离开的 Pod 保留。", "fleet.calm": "没有需要人工处理的事项。",
   "fleet.bound": "已绑定", "fleet.reserved": "保留", "fleet.preparing": "准备中", "fleet.waiting": "等待", "fleet.parked": "搁置",
   "fleet.boundHint": "Pod 正在使用", "fleet.reservedHint": "等待 Pod 返回", "fleet.preparingHint": "尚无网络", "fleet.waitingHint": "暂时无法继续", "fleet.parkedHint": "等待人工处理",

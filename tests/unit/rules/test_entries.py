@@ -92,6 +92,7 @@ SAMPLES: tuple[Entry, ...] = (
     e.PodEniWritten(phase="Bind", uid="pe-1"),
     e.PodEniRestored(uid="pe-2", differed=("status.phase",), by="kubectl-edit"),
     e.Released(),
+    e.Returned(to="terway-controlplane", by="ann@host", reason="moving back"),
     e.ReleaseAwaited(resource_version=100),
     e.Parked(reason="both hold it", next_step="look", disputed=ADDRESS, with_allocation=ID),
     e.Unparked(by="ann@host"),
