@@ -51,6 +51,9 @@ COMMANDS: dict[str, Entry] = {
         "consumers.cli.ledger", "What a person should look at: drift, open calls, brakes."
     ),
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
+    "support-bundle": Entry(
+        "consumers.cli.support", "Gather what a helper needs to see, without secrets."
+    ),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }
 
