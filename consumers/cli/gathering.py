@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def gather(wanted: Sequence[Wanted], scrubber: Scrubber) -> Iterator[Part]:
     for each in wanted:
         try:
             yield Part(each.name, each.what, each.make())
-        except (NotHad, CommandError, KubeError, KubeConfigError, KafkaError, OSError) as refused:
+        except (NotHad, CommandError, KubeError, KubeConfigError, OSError) as refused:
             why = scrubber.text(f"{refused}" or type(refused).__name__)
             yield Part(each.name, each.what, None, " ".join(why.split()))
 
@@ -106,7 +107,7 @@ def wanted_parts(
             "where they came from and of which class, never what they hold",
             lambda: told(_dead_letters(settings)),
         ),
-        Wanted("kafka.json", "brokers and topics", lambda: told(asyncio.run(_kafka(settings)))),
+        Wanted("kafka.json", "brokers and topics", lambda: told(_kafka(settings))),
         Wanted("kubernetes.json", "which cluster is reached", lambda: told(_kubernetes(settings))),
         Wanted("doctor.json", "what `eni-ledger doctor` finds", lambda: told(_doctor())),
     ]
@@ -117,7 +118,7 @@ def wanted_parts(
                 Wanted(
                     f"process-{number}-{route}.txt",
                     f"{kind} of {base}",
-                    lambda url=f"{base}/{route}": scrubber.text(_asked(url)),
+                    partial(_answer_of, f"{base}/{route}", scrubber),
                 )
             )
     for number, log in enumerate(logs, 1):
@@ -125,7 +126,7 @@ def wanted_parts(
             Wanted(
                 f"log-{number}-{log.name}",
                 f"the newest {LOG_LINES} lines of {log}",
-                lambda log=log: "".join(f"{scrubber.log_line(line)}\n" for line in _newest(log)),
+                partial(_log_of, log, scrubber),
             )
         )
     return parts
@@ -196,7 +197,17 @@ def _dead_letters(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-async def _kafka(settings: Settings) -> dict[str, Any]:
+def _kafka(settings: Settings) -> dict[str, Any]:
+    try:
+        return asyncio.run(_described(settings))
+    except (KafkaError, TimeoutError) as unavailable:
+        raise NotHad(
+            f"Kafka at {settings.kafka.bootstrap_servers}: {unavailable!r}: see that it runs, and "
+            "ENI_LEDGER_KAFKA__BOOTSTRAP_SERVERS"
+        ) from unavailable
+
+
+async def _described(settings: Settings) -> dict[str, Any]:
     options = connection_options(settings.kafka, "eni-ledger-support")
     async with (
         asyncio.timeout(4 * ASK_DEADLINE_S),
@@ -246,14 +257,18 @@ def _doctor() -> Any:
         raise NotHad(f"it answered no JSON: {ended.stderr[-300:]}") from wordless
 
 
-def _asked(url: str) -> str:
+def _answer_of(url: str, scrubber: Scrubber) -> str:
     try:
         answer = httpx2.get(url, timeout=ASK_DEADLINE_S)
     except (httpx2.TransportError, httpx2.InvalidURL) as unreachable:
         raise NotHad(
             f"{url}: {unreachable}: give the address that the process's first log line names"
         ) from unreachable
-    return answer.text
+    return scrubber.text(answer.text)
+
+
+def _log_of(log: Path, scrubber: Scrubber) -> str:
+    return "".join(f"{scrubber.log_line(line)}\n" for line in _newest(log))
 
 
 def _newest(log: Path) -> deque[str]:

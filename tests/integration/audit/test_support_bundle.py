@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def unpacked(file: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def planted(world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch) -> SimulatedWorld:
+def planted(world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedWorld]:
     """Secrets in every setting that may hold one, in a Pod and in a dead letter; neither Kafka nor
     Kubernetes is there."""
     assert secret_settings() == {
@@ -70,7 +71,7 @@ def planted(world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch) -> Simulated
         "cloud.access_key_secret",
         "console.tokens",
     }, "a new secret: plant it here too"
-    dsn = re.sub(r"^postgresql://([^:@/]+)[^@]*@", rf"postgresql://\1:{PLANTED['dsn']}@", world.dsn)
+    dsn = re.sub(r"^(postgresql://)[^@]*@", rf"\1planted:{PLANTED['dsn']}@", world.dsn)
     assert PLANTED["dsn"] in dsn
     for name, value in {
         "POSTGRES__DSN": dsn,
@@ -82,6 +83,7 @@ def planted(world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch) -> Simulated
     }.items():
         monkeypatch.setenv(f"ENI_LEDGER_{name}", value)
     with psycopg.connect(world.dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE planted LOGIN SUPERUSER PASSWORD '{PLANTED['dsn']}'")
         connection.execute(
             'INSERT INTO ledger.dead_letter (topic, partition, "offset", value, headers, error_class, '
             "message, recorded_at, fingerprint) VALUES ('t', 0, 7, %s, '[]', 'data', %s, ledger.now(), 'f')",
@@ -91,7 +93,9 @@ def planted(world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch) -> Simulated
             "UPDATE ledger.observation SET object = object || %s::jsonb WHERE entity = 'pod'",
             [json.dumps({"planted": [PLANTED["annotation"], PLANTED["environment"]]})],
         )
-    return world
+    yield world
+    with psycopg.connect(world.dsn, autocommit=True) as connection:
+        connection.execute("DROP ROLE planted")
 
 
 @pytest.mark.usefixtures("planted")
@@ -108,7 +112,7 @@ def test_it_tells_what_stands_and_no_secret(say: Say, tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
     # What is in it is said, and what is not, with the reason.
-    assert re.search(r"\+ +ledger\.json: figures", told.out)
+    assert re.search(r"\+ +ledger\.json: figures", told.out), told.out
     assert re.search(r"– +kafka\.json: could not be had: .*127\.0\.0\.1:9", told.out)
     assert re.search(r"– +kubernetes\.json: could not be had: .*nonexistent", told.out)
     ledger = json.loads(parts["ledger.json"])
@@ -172,5 +176,5 @@ URL = "postgresql://u:p%40ss@db/l?sslpassword=x"
 )
 def test_of_a_dsn_only_where_it_leads_is_told(dsn: str, told: object) -> None:
     assert told_dsn(dsn) == told
-    scrubber = Scrubber(Settings(postgres={"dsn": dsn}))  # type: ignore[arg-type]
+    scrubber = Scrubber(Settings(postgres={"dsn": dsn}))
     assert dsn not in scrubber.text(f"could not connect with {dsn}")

@@ -29,7 +29,7 @@ def test_every_metric_in_use_is_in_the_golden_list() -> None:
     used = {plain_name(name) for query in queries for name in METRIC.findall(query)}
     assert used <= set(known())
     # And a figure that nobody looks at is no figure.
-    shown = {name for name, (_, of, _) in known().items() if of == "ledger"}
+    shown = {name for name, (_, of) in known().items() if of == "ledger"}
     assert shown - used <= {
         "eni_ledger_incarnation",
         "eni_ledger_sealed_position",
