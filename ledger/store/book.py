@@ -93,22 +93,25 @@ def append(connection: Connection, stories: Sequence[Story], now: datetime) -> l
         for entry in story.entries:
             _project_call(connection, state, entry, now)
     return [
-        Reached(state, tuple(ids[state.id][-len(story.entries) :]))
+        Reached(
+            state,
+            tuple(
+                ids[state.id, state.version - behind]
+                for behind in reversed(range(len(story.entries)))
+            ),
+        )
         for story, state in zip(stories, reached, strict=True)
     ]
 
 
 def _append_entries(
     connection: Connection, written: Sequence[rows.EntryRow], now: datetime
-) -> dict[UUID | None, list[int]]:
-    """Returns the ids by allocation, in the order of versions."""
+) -> dict[tuple[UUID | None, int | None], int]:
+    """Returns the ids, by allocation and version."""
     found = connection.exec_driver_sql(
         queries("book")["append_entries"], {"at": now, **rows.columns(written)}
     )
-    ids: dict[UUID | None, list[int]] = {}
-    for row in sorted(found, key=lambda row: row.version or 0):
-        ids.setdefault(row.allocation_id, []).append(row.id)
-    return ids
+    return {(row.allocation_id, row.version): row.id for row in found}
 
 
 def _project_call(connection: Connection, state: Allocation, entry: Entry, now: datetime) -> None:

@@ -42,7 +42,7 @@ def story(*entries: tuple[float, e.Entry]) -> Sequence[Recorded]:
     ]
 
 
-FIRST = [
+FIRST: list[tuple[float, e.Entry]] = [
     (0, REQUESTED),
     (1, e.PodEniWritten(phase="Initial", uid="x")),
     (2, intended("CreateNetworkInterface")),
@@ -60,7 +60,7 @@ def test_each_stage_of_a_first_bind_and_all_of_it() -> None:
 
 
 def test_a_pod_that_comes_back_has_no_create_and_counts_from_its_own_claim() -> None:
-    again = [
+    again: list[tuple[float, e.Entry]] = [
         (100, CLAIMED),
         (101, intended("AttachNetworkInterface")),
         (102, ATTACH_DONE),
@@ -72,7 +72,12 @@ def test_a_pod_that_comes_back_has_no_create_and_counts_from_its_own_claim() -> 
 
 
 def test_an_attach_that_fell_back_counts_until_the_one_that_held() -> None:
-    fell = [*FIRST[:7], (8, e.AttachFailed(status="Available")), (20, ATTACHED), (21, BOUND)]
+    fell: list[tuple[float, e.Entry]] = [
+        *FIRST[:7],
+        (8, e.AttachFailed(status="Available")),
+        (20, ATTACHED),
+        (21, BOUND),
+    ]
     assert bind_times(story(*fell))["attach"] == 17
 
 
