@@ -59,6 +59,9 @@ COMMANDS: dict[str, Entry] = {
         "consumers.cli.handover", "Stop terway-controlplane, or give a cluster back.", whole=True
     ),
     "shadow": Entry("consumers.cli.shadow", "What a shadow would have done.", whole=True),
+    "support-bundle": Entry(
+        "consumers.cli.support", "Gather what a helper needs to see, without secrets."
+    ),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def opened_source(settings: Settings) -> "Iterator[Source]":
     """Ledger, cluster and cloud for one command; failures become CommandErrors."""
     from consumers.cloud.aliyun import aliyun_cloud
+    from consumers.cloud.settings import cloud_settings
     from consumers.kube import wire
     from consumers.kube.lightkube_adapter import LightkubeAdapter
     from consumers.kube.objects import Objects
-    from consumers.cloud.settings import cloud_settings
     from consumers.takeover.source import Source
     from ledger.store.database import Database
     from ledger.store.guard import unsafe

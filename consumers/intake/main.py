@@ -38,9 +38,13 @@ from ledger.store.inputs import ZombieConsumer
 _log = structlog.get_logger(__name__)
 
 RECORDS = metrics.counter("intake_records", "Kafka records taken in")
-NEWS = metrics.counter("intake_news", "observations that were news")
-DEAD_LETTERS = metrics.counter("intake_dead_letters", "records that could not be taken in")
-TRANSACTIONS = metrics.histogram("intake_transaction_seconds", "one poll's transaction")
+NEWS = metrics.counter("intake_news", "Observations that were news")
+DEAD_LETTERS = metrics.counter("intake_dead_letters", "Records that could not be taken in")
+LAG = metrics.Snapshot(fresh_s=30, of="process")
+UNREAD = LAG.gauge(
+    "intake_lag_records", "Records of a partition that are not taken in yet", ("topic", "partition")
+)
+TRANSACTIONS = metrics.histogram("intake_transaction_seconds", "One poll's transaction")
 
 _POLL_MS = 200
 _RETRY_S = 1.0
@@ -147,6 +151,7 @@ async def _until_stopped(
                 await intake.positions.heal(consumer)
                 if consumer.assignment():
                     intake.health.ready("kafka", True, _reading(consumer))
+                _show_lag(consumer, intake.positions)
             if due or taken.dead_letters:
                 await publish_dead_letters(database, producer)
                 intake.health.ready("postgres", True)
@@ -154,6 +159,18 @@ async def _until_stopped(
             await intake.database_is_unavailable(unavailable)
         if due:
             heal_at = loop.time() + _HEAL_EVERY_S
+
+
+def _show_lag(consumer: AIOKafkaConsumer, positions: Positions) -> None:
+    """How far the log is ahead, by the broker's word in its last answer; what was never fetched from
+    is left out."""
+    with LAG.renewed():
+        assigned = consumer.assignment()
+        for (topic, partition), following in positions.expected().items():
+            read = TopicPartition(topic, partition)
+            end = consumer.highwater(read) if read in assigned else None
+            if end is not None:
+                UNREAD.labels(topic, str(partition)).set(max(0, end - following))
 
 
 def _reading(consumer: AIOKafkaConsumer) -> str:

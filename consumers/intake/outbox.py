@@ -41,8 +41,9 @@ from ledger.store.outbox import Cursor, FeedBroken, Unpublished
 
 _log = structlog.get_logger(__name__)
 
-PUBLISHED = metrics.counter("outbox_published_entries", "entries that the broker acknowledged")
-LAG = metrics.gauge("outbox_lag_entries", "entries that the topic has not seen yet")
+PUBLISHED = metrics.counter("outbox_published_entries", "Entries that the broker acknowledged")
+OUTBOX = metrics.Snapshot(fresh_s=30)
+LAG = OUTBOX.gauge("outbox_lag_entries", "Entries that the topic has not seen yet")
 
 _VERIFY = "find out who wrote there: eni-ledger verify --seal"
 _ATTACH = "bring table ledger.{} back and attach it: deploy/howto/retention.md"
@@ -159,13 +160,13 @@ class Publisher:
 
     def _claim(self) -> Cursor | None:
         with self._database.transaction() as connection:
-            LAG.set(outbox.lag(connection, self.topic))
+            _show(outbox.lag(connection, self.topic))
             return outbox.claim(connection, self.topic, self._token)
 
     def _lag(self) -> int:
         with self._database.transaction() as connection:
             count = outbox.lag(connection, self.topic)
-        LAG.set(count)
+        _show(count)
         return count
 
     def _unready(self) -> str | None:
@@ -190,6 +191,11 @@ class Publisher:
     def _give_up(self) -> None:
         with self._database.transaction() as connection:
             outbox.give_up(connection, self.topic, self._token)
+
+
+def _show(lag: int) -> None:
+    with OUTBOX.renewed():
+        LAG.set(lag)
 
 
 def _recorded(row: Unpublished, incarnation: int) -> RecordedEntry:

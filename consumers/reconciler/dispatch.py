@@ -4,6 +4,7 @@ Any number of reconcilers share the work: a claim is a row lock that nobody wait
 token and a time. `work_once` is one claim from beginning to end, in the caller's thread.
 """
 
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,9 +23,9 @@ from ledger.store.work import Claim, ClaimLost
 
 _log = structlog.get_logger(__name__)
 
-TURNS = metrics.counter("reconciler_turns", "pieces of work taken up", ("kind",))
-TURN_SECONDS = metrics.histogram("reconciler_turn_seconds", "one turn, cloud calls included")
-LOST = metrics.counter("reconciler_claims_lost", "claims that another worker took over")
+TURNS = metrics.counter("reconciler_turns", "Pieces of work taken up", ("kind",))
+TURN_SECONDS = metrics.histogram("reconciler_turn_seconds", "One turn, cloud calls included")
+LOST = metrics.counter("reconciler_claims_lost", "Claims that another worker took over")
 
 
 _TURNS: dict[str, Callable[[Tools, Claim], Outcome]] = {
@@ -48,7 +49,23 @@ def claim_due(tools: Tools, limit: int) -> list[Claim]:
 
 
 def take_turn(tools: Tools, held: Claim) -> None:
-    """Work on a claim and give it back. What another worker took over is left to it."""
+    """Work on a claim and give it back. What another worker took over is left to it.
+
+    Every line that is logged meanwhile says what the turn is about.
+    """
+    with structlog.contextvars.bound_contextvars(**_about(held)):
+        _take_turn(tools, held)
+
+
+def _about(held: Claim) -> dict[str, object]:
+    """`allocations` and `entries` become known on the way: see `pods.py` and `Tools.after_commit`."""
+    key = held.key
+    if key.kind == "pod":
+        return {"pod": f"{key.namespace}/{key.name}", "allocations": [], "entries": []}
+    return {"work": f"{key.kind} {key.name}".strip()}
+
+
+def _take_turn(tools: Tools, held: Claim) -> None:
     TURNS.labels(held.key.kind).inc()
     try:
         with TURN_SECONDS.time():
@@ -139,7 +156,10 @@ class Dispatcher:
                 for held in claims:
                     with self._wake:
                         self._busy += 1
-                    pool.submit(take_turn, self._tools, held).add_done_callback(self._done)
+                    # A pool's threads know nothing of ours: the process's name is in the context.
+                    context = contextvars.copy_context()
+                    turn = pool.submit(context.run, take_turn, self._tools, held)
+                    turn.add_done_callback(self._done)
                 if not claims or self._busy >= self._limit:
                     self._sleep(self._until_due() if not claims else self.POLL_S)
 

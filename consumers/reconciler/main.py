@@ -22,6 +22,7 @@ from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
 from consumers.reconciler.incumbent import why_not_master
+from consumers.reconciler.measuring import keep_measured
 from consumers.reconciler.sealing import keep_sealed
 from consumers.reconciler.shadow import looking_only
 from consumers.reconciler.tools import Tools
@@ -126,6 +127,7 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     dispatcher.hold_back("whether the incumbent runs has not been looked at yet")
     running = asyncio.create_task(asyncio.to_thread(dispatcher.run))
     sealing = asyncio.create_task(keep_sealed(tools.database, stop))
+    measuring = asyncio.create_task(keep_measured(tools, stop))
     listening = threading.Thread(
         target=_listen, args=(tools.database.dsn, dispatcher.wake, stop), daemon=True
     )
@@ -150,6 +152,7 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     dispatcher.stop()
     await running
     await sealing
+    await measuring
 
 
 def _keep_the_book(tools: Tools) -> None:

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Connection
 
 from consumers.reconciler.ambiguity import tell_ambiguity
+from consumers.reconciler.bind_times import observe_binds
 from consumers.reconciler.calls import make_call
 from consumers.reconciler.eni_looks import look_at_motion
 from consumers.reconciler.instance_types import look_at_instance_type
@@ -93,6 +94,7 @@ def work_on_pod(tools: Tools, held: Claim) -> Outcome:
         allocations, about, brake = surroundings(tools, held, turn)
         if not allocations:
             return _nothing_held(tools, held)
+        structlog.contextvars.bind_contextvars(allocations=[str(a.id) for a in allocations])
         if brake is not None:
             return Outcome(about.now + timedelta(seconds=5), f"paused: {brake}", problem=True)
         step = plan(allocations, about)
@@ -186,6 +188,7 @@ def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: Turn
             turn.asked.add("podeni")
             if pause is None and step.phase == "Bind":
                 _tell_bound(tools, step)
+                observe_binds(tools, step.allocations)
                 tell_ambiguity(tools, step.allocations[0])
         case CheckPodEni():
             turn.asked.add("podeni")

@@ -1,6 +1,7 @@
 """`python -m tests.simulation.run`: plays seeds, one after another, and says what they came to."""
 
 import argparse
+import logging
 import multiprocessing
 import os
 import queue
@@ -16,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
 
+import structlog
+
 from deploy.local.parts.postgres import create_database, start_postgres
 from ledger.store import migrate
 from tests.simulation.ground import Ground
@@ -28,7 +31,8 @@ LOOK_EVERY_S = 5
 
 
 def play(ground: Ground, seed: int, lives: int = LIVES) -> Report:
-    """One seed from beginning to end."""
+    """One seed from beginning to end. Without a line for each entry that is recorded."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     return Simulation(ground, write_story(seed, lives)).run()
 
 
