@@ -34,6 +34,8 @@ _log = structlog.get_logger(__name__)
 #: The broker's own default would be better (replication factor -1), but aiokafka 0.14 can't ask for it.
 _REPLICAS_WANTED: Final = 3
 _SETUP: Final = "eni-ledger-setup"
+#: A person waits for this one: a cold broker may need a while for a hundred partitions.
+_MAKING_TIMEOUT_MS: Final = 60_000
 #: How long one request may take before the client gives up on a broker: several times a leader
 #: election, and still within the 10 s in which another watcher or intake takes over.
 REQUEST_TIMEOUT_MS: Final = 8_000
@@ -243,7 +245,8 @@ async def make_topics(settings: KafkaSettings, plans: Iterable[TopicPlan]) -> di
         NewTopic(each.name, each.partitions, each.replicas, topic_configs=dict(each.settings))
         for each in plans
     ]
-    async with started(AIOKafkaAdminClient(**connection_options(settings, _SETUP))) as admin:
+    options = connection_options(settings, _SETUP) | {"request_timeout_ms": _MAKING_TIMEOUT_MS}
+    async with started(AIOKafkaAdminClient(**options)) as admin:
         refused = await _create(admin, wanted)
     return {name: explain(error, settings.sasl_username) for name, error in refused.items()}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import RequestTimedOutError
 
 from consumers.contract.encode import encode_deleted, encode_observed
 from consumers.contract.events import Encoded
@@ -96,7 +97,13 @@ def settings(bootstrap: str, prefix: str, dsn: str, **kafka: Any) -> Settings:
 @contextlib.asynccontextmanager
 async def producing(configured: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer, once the topics are there."""
-    await ensure_topics(configured.kafka)
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                await ensure_topics(configured.kafka)
+                break
+            except RequestTimedOutError:
+                continue  # a cold broker takes longer over its first topics; it makes them all the same
     # Patient: a broker may need a while to lead the partitions that were just made.
     options = producer_options(configured.kafka, "test") | {
         "max_request_size": 8_000_000,
