@@ -351,5 +351,5 @@ DEAD_WEBHOOK = Fault(
     "webhook-answers-pods",
     BLOCKS,
     "let through",
-    ("webhook-answers-podnetworkings", "clock-cloud"),
+    ("webhook-answers-podnetworkings",),
 )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import httpx2
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -17,6 +18,7 @@ from consumers.contract.kafka_client import (
 from consumers.contract.topics import entity_topic, entries_topic
 from consumers.runtime.settings import KafkaSettings
 from deploy.local import clock
+from deploy.local.parts.child import Child
 from deploy.local.parts.postgres import create_database
 from ledger.store import migrate
 from tests.integration.doctor.fault import (
@@ -28,7 +30,7 @@ from tests.integration.doctor.fault import (
     cloud,
     set_to,
 )
-from tests.integration.doctor.ground import CLUSTER, LOGIN, PASSWORD, Ground, dsn_of
+from tests.integration.doctor.ground import CLUSTER, LOGIN, PASSWORD, Ground, dsn_of, start_cloud
 
 # --- Kafka ----------------------------------------------------------------------------------------
 
@@ -125,10 +127,20 @@ def _another_cluster(ground: Ground) -> Iterator[None]:
 
 
 @contextmanager
-def _cloud_clock_ahead(ground: Ground) -> Iterator[None]:
-    """For good: the simulator's clock goes only forward."""
-    assert ground.control.post("/_sim/clock/advance", json={"seconds": 60}).status_code == 200
-    yield
+def _cloud_clock_ahead(ground: Ground) -> Iterator[dict[str, str]]:
+    """Another simulator, because their clocks go only forward."""
+    children: list[Child] = []
+    cloud = start_cloud(ground.directory, children)
+    try:
+        moved = httpx2.post(f"http://{cloud}/_sim/clock/advance", json={"seconds": 60})
+        assert moved.status_code == 200
+        yield {
+            "ENI_LEDGER_CLOUD__ECS_ENDPOINT": cloud,
+            "ENI_LEDGER_CLOUD__VPC_ENDPOINT": cloud,
+        }
+    finally:
+        for child in children:
+            child.stop()
 
 
 _FORBIDDEN = {"kind": "error", "code": "Forbidden.RAM", "status": 403}
@@ -237,9 +249,5 @@ SERVICE_FAULTS: tuple[Fault, ...] = (
         UNSEEN,
         "no-such-kubeconfig",
     ),
-)
-
-#: The world is not put right again after it.
-CLOCK_AHEAD = Fault(
-    "a clock ahead", _cloud_clock_ahead, "clock-cloud", WARNS, "ahead of this machine's"
+    Fault("a clock ahead", _cloud_clock_ahead, "clock-cloud", WARNS, "ahead of this machine's"),
 )

@@ -142,6 +142,7 @@ class Ground:
     settings: dict[str, str]
     webhook: Child
     nodes: tuple[str, ...]
+    directory: Path
 
     def cloud_fault(self, **fault: Any) -> None:
         """See deploy/local/cloud/README.md."""
@@ -271,12 +272,14 @@ def healthy(directory: Path, broker: str) -> Iterator[Ground]:
         with launched(directory / "kubernetes", LaunchOptions(crds=[CRDS])) as server:
             kube = Kube(server.kubeconfig)
             nodes = furnish(kube)
-            cloud = _cloud(directory, children)
+            cloud = start_cloud(directory, children)
             settings = _settings(server.kubeconfig, cloud, _database(postgres), broker)
             for name in ("webhook", "watcher"):
                 children.append(_consumer(name, settings, directory))
             control = httpx2.Client(base_url=f"http://{cloud}")
-            ground = Ground(kube, control, postgres, broker, settings, children[1], nodes)
+            ground = Ground(
+                kube, control, postgres, broker, settings, children[1], nodes, directory
+            )
             ground.stamp_agents()
             _podnetworking(kube)
             try:
@@ -305,7 +308,8 @@ def dsn_of(postgres: PostgresServer, database: str = "eni_ledger", login: str = 
     return f"postgresql://{login}:{PASSWORD}@{LOOPBACK}:{postgres.port}/{database}"
 
 
-def _cloud(directory: Path, children: list[Child]) -> str:
+def start_cloud(directory: Path, children: list[Child]) -> str:
+    """A cloud simulator with the demo's world: host:port."""
     port = free_port()
     child = start_child(
         "the cloud simulator", plan.cloud_command(StackOptions(), port), log=directory / "cloud.log"
