@@ -110,6 +110,8 @@ BUILT_IN: tuple[ResourceType, ...] = (
     _type("coordination.k8s.io", "v1", "leases", "Lease"),
     _type("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", short_names=("pdb",),
           status=True, generation=True),
+    _type("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", short_names=("netpol",),
+          generation=True),
     _type("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False,
           short_names=("pc",)),
     _type(_RBAC, "v1", "roles", "Role"),
