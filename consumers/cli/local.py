@@ -41,7 +41,11 @@ def up(
         str, typer.Option(metavar="embedded|DSN", help="DSN: of a database for this stack only")
     ] = "embedded",
     kafka: Annotated[
-        str, typer.Option(metavar="tansu|HOST:PORT", help="tansu: in memory, for trying out only")
+        str,
+        typer.Option(
+            metavar="tansu|apache|HOST:PORT",
+            help="tansu: in memory, for trying out only; apache: the real thing, on Java 17",
+        ),
     ] = "tansu",
     kube: Annotated[
         str,
@@ -69,8 +73,10 @@ def up(
         default_state_directory,
     )
 
-    if kafka != "tansu" and ":" not in kafka:
-        raise typer.BadParameter(f"{kafka!r} is neither tansu nor HOST:PORT", param_hint="--kafka")
+    if kafka not in ("tansu", "apache") and ":" not in kafka:
+        raise typer.BadParameter(
+            f"{kafka!r} is neither tansu, apache nor HOST:PORT", param_hint="--kafka"
+        )
     if kube != "simulated" and not Path(kube).is_file():
         raise typer.BadParameter(
             f"{kube!r} is neither `simulated` nor a kubeconfig file", param_hint="--kube"

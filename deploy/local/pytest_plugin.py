@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
+from deploy.local.parts.apache_kafka import ApacheKafka, start_apache_kafka
 from deploy.local.parts.child import start_child
 from deploy.local.parts.ports import LOOPBACK, free_port
 from deploy.local.parts.postgres import (
@@ -90,6 +91,30 @@ def broker(stack_directory: Path) -> Iterator[str]:
     running = start_tansu(log=stack_directory / "broker.log")
     yield running.bootstrap
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(stack_directory: Path) -> Iterator[ApacheKafka]:
+    """One broker of Apache Kafka, the newest generation: `apache_kafka.bootstrap`.
+
+    Needs its jars and Java 17: mark the test `genuine("kafka")`.
+    """
+    directory = stack_directory / "apache-kafka"
+    running = start_apache_kafka(directory, log=stack_directory / "apache-kafka.log")
+    yield running
+    running.destroy()
+
+
+@pytest.fixture(scope="module")
+def apache_kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """Three brokers of Apache Kafka, each its own controller, for what befalls a cluster.
+
+    A test that kills one starts it again: others of its module share them.
+    """
+    directory = tmp_path_factory.mktemp("apache-kafka")
+    running = start_apache_kafka(directory, log=directory / "kafka.log", brokers=3)
+    yield running
+    running.destroy()
 
 
 @pytest.fixture

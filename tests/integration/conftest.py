@@ -1,11 +1,21 @@
-"""What every integration test has: the command line, and a look at what it left open."""
+"""What every integration test has: the command line, a look at what it left open, and the Kafka it
+runs on.
+
+Tests that tell something about Kafka carry `@pytest.mark.on_kafka`: the same test then also runs on
+Apache Kafka, as `genuine("kafka")`; with "older", on each generation that managed Kafka still offers.
+"""
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from deploy.local.parts import kafka_jars
+from deploy.local.parts.apache_kafka import start_apache_kafka
 from tests.integration.commands import Say, saying
+
+TANSU = "tansu"
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +30,40 @@ def nothing_left_open() -> Iterator[None]:
 def say(capsys: pytest.CaptureFixture[str]) -> Say:
     """Runs a command of ours in this process; the settings come from the environment."""
     return saying(capsys)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One run a Kafka: the quick start's, and those that the test's mark asks for."""
+    mark = metafunc.definition.get_closest_marker("on_kafka")
+    if mark is None:
+        return
+    versions = [kafka_jars.NEWEST, *(kafka_jars.OLDER if "older" in mark.args else ())]
+    parts = [
+        pytest.param(version, id=f"kafka-{version}", marks=pytest.mark.genuine("kafka"))
+        for version in versions
+    ]
+    metafunc.parametrize("kafka_part", [TANSU, *parts], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def kafka_part(request: pytest.FixtureRequest) -> str:
+    """`tansu`, or the version of Apache Kafka that this run is about."""
+    part: str = getattr(request, "param", TANSU)
+    return part
+
+
+@pytest.fixture(scope="session")
+def broker(
+    broker: str, kafka_part: str, request: pytest.FixtureRequest, stack_directory: Path
+) -> Iterator[str]:
+    """host:port of the broker that the test shares with others."""
+    if kafka_part == TANSU:
+        yield broker
+    elif kafka_part == kafka_jars.NEWEST:
+        yield request.getfixturevalue("apache_kafka").bootstrap
+    else:
+        directory = stack_directory / f"apache-kafka-{kafka_part}"
+        log = stack_directory / f"apache-kafka-{kafka_part}.log"
+        running = start_apache_kafka(directory, log=log, version=kafka_part)
+        yield running.bootstrap
+        running.destroy()

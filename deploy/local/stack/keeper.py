@@ -26,12 +26,15 @@ import psycopg
 
 from deploy.local import clock
 from deploy.local.cloud.world import World, WorldError, load_world
+from deploy.local.parts.apache_kafka import start_apache_kafka
 from deploy.local.parts.child import Child, PartError, last_lines, start_child
+from deploy.local.parts.kafka_probe import answers_metadata
 from deploy.local.parts.ports import LOOPBACK, claim_port, free_port
 from deploy.local.parts.postgres import create_database, start_postgres
-from deploy.local.parts.tansu import answers_metadata, start_tansu
+from deploy.local.parts.tansu import start_tansu
 from deploy.local.stack import plan
 from deploy.local.stack.options import (
+    APACHE,
     EMBEDDED,
     SIMULATED,
     TANSU,
@@ -150,6 +153,8 @@ class Keeper:
 
     def _start_kafka(self) -> str:
         bootstrap = self._options.kafka
+        if bootstrap == APACHE:
+            return self._start_apache_kafka()
         if bootstrap != TANSU:
             if not answers_metadata(bootstrap):
                 raise PartError(
@@ -161,6 +166,14 @@ class Keeper:
         broker = start_tansu(log=log, port=self._options.kafka_port)
         self._enlist(PartState(name="kafka", log=log, port=broker.port, ready=True), broker.child)
         return broker.bootstrap
+
+    def _start_apache_kafka(self) -> str:
+        log, port = self._files.log("kafka"), self._options.kafka_port
+        cluster = start_apache_kafka(self._files.kafka, log=log, port=port)
+        for child in cluster.children():
+            part = PartState(name="kafka", log=log, port=cluster.brokers[0].port, ready=True)
+            self._enlist(part, child)
+        return cluster.bootstrap
 
     def _claim_ports(self) -> dict[str, int]:
         wanted = {

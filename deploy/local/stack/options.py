@@ -15,6 +15,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 
 EMBEDDED = "embedded"
 TANSU = "tansu"
+APACHE = "apache"
 SIMULATED = "simulated"
 
 
@@ -25,7 +26,7 @@ class StackOptions(BaseModel):
 
     world: Path = DEFAULT_WORLD
     postgres: str = Field(default=EMBEDDED, description="embedded, or a DSN of an empty database")
-    kafka: str = Field(default=TANSU, description="tansu, or host:port")
+    kafka: str = Field(default=TANSU, description="tansu, apache, or host:port")
     kube: str = Field(default=SIMULATED, description="simulated, or the path of a kubeconfig")
     cluster_id: str = ""
     postgres_port: int = 0
@@ -46,6 +47,7 @@ class StackFiles:
         self.lock = directory / "lock"
         self.logs = directory / "logs"
         self.postgres = directory / "postgres"
+        self.kafka = directory / "kafka"
         self.kubernetes = directory / "kubernetes"
         self.kubeconfig = directory / "kubeconfig"
         self.environment = directory / "environment.sh"

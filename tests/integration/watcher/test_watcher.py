@@ -29,6 +29,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
         yield server
 
 
+@pytest.mark.on_kafka("older")
 def test_objects_deletions_markers_and_heartbeats(
     api: Launched, broker: str, topic_prefix: str
 ) -> None:
@@ -67,6 +68,7 @@ def test_objects_deletions_markers_and_heartbeats(
     scenario(play())
 
 
+@pytest.mark.on_kafka
 def test_two_watchers_at_once_produce_the_same_ids(
     api: Launched, broker: str, topic_prefix: str
 ) -> None:
@@ -85,6 +87,7 @@ def test_two_watchers_at_once_produce_the_same_ids(
     scenario(play())
 
 
+@pytest.mark.on_kafka
 def test_a_restart_goes_on_without_a_gap(api: Launched, broker: str, topic_prefix: str) -> None:
     async def play() -> None:
         configured = settings(api.kubeconfig, broker, topic_prefix)
@@ -192,6 +195,7 @@ def test_a_broker_that_lost_everything_is_told_everything_again(
     scenario(play())
 
 
+@pytest.mark.on_kafka
 def test_a_reset_of_the_api_server_starts_a_new_epoch(
     broker: str, topic_prefix: str, tmp_path: Path
 ) -> None:
