@@ -19,7 +19,7 @@ from deploy.local.stack.keeper import is_ready
 #: The cluster whose messages the ledger takes.
 CLUSTER = "test-cluster"
 READY_DEADLINE_S = 60.0
-ANSWER_DEADLINE_S = 30.0
+ANSWER_DEADLINE_S = 60.0
 POLL_S = 0.05
 
 

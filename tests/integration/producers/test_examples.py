@@ -1,5 +1,5 @@
-"""The example producers, as they stand in deploy/kafka/producers: what each publishes, the ledger takes,
-and it is the same allocation whichever language spoke."""
+"""The example producers, as they stand in deploy/kafka/producers, on Apache Kafka: what each publishes,
+the ledger takes, and it is the same allocation whichever language spoke."""
 
 import hashlib
 import json
@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from deploy.local.parts.apache_kafka import ApacheKafka
 from deploy.local.running_ledger import RunningLedger
 from tests.integration.intake.ground import wait_until
 
@@ -58,7 +60,7 @@ def came_of(pod: str, language: str, ledger: RunningLedger) -> list[list[str]]:
     """The rows of `ENTRIES`, with the language's own name taken out."""
     with psycopg.connect(ledger.postgres_dsn) as connection:
         rows = connection.execute(ENTRIES, {"pod": pod}).fetchall()
-    return [[str(value).replace(language, "…") for value in row] for row in rows]
+    return [[str(value).replace(f"-{language}", "-…") for value in row] for row in rows]
 
 
 def gone(pod: str, ledger: RunningLedger) -> bool:
@@ -69,7 +71,13 @@ def gone(pod: str, ledger: RunningLedger) -> bool:
     return row == (False,)
 
 
-@pytest.mark.genuine("go", "java")
+@pytest.fixture(scope="session")
+def broker(apache_kafka: ApacheKafka) -> str:
+    """The genuine one: each client negotiates with it as with a user's."""
+    return apache_kafka.bootstrap
+
+
+@pytest.mark.genuine("kafka", "go", "java")
 def test_three_languages_say_the_same(running_ledger: RunningLedger) -> None:
     told = {}
     for language in ("python", "go", "java"):
@@ -79,7 +87,7 @@ def test_three_languages_say_the_same(running_ledger: RunningLedger) -> None:
         assert running_ledger.allocation(f"shop/{name}")["pod_uid"] == f"uid-of-{language}"
         pod["metadata"]["resourceVersion"] = "81724"
         publish(language, running_ledger, "deleted", json.dumps(pod).encode())
-        wait_until(lambda name=name: gone(name, running_ledger), f"{name} seen as deleted")
+        wait_until(partial(gone, name, running_ledger), f"{name} seen as deleted")
         told[language] = came_of(name, language, running_ledger)
     assert told["python"], "nothing was recorded"
     assert told["python"] == told["go"] == told["java"]

@@ -19,7 +19,7 @@ event = {
     "ce_resourceversion": metadata["resourceVersion"],
     "content-type": "application/json",
 }
-failures = []
+failures: list[object] = []
 # murmur2: Java's partitioner, so that all producers agree on where a Pod is.
 producer = Producer({"bootstrap.servers": kafka, "acks": "all", "partitioner": "murmur2_random"})
 producer.produce(
