@@ -15,7 +15,7 @@ from deploy.images.building import Builder, Images
 from deploy.local.parts.docker_engine import DockerEngine
 
 if TYPE_CHECKING:  # it imports testcontainers, which must know the engine first
-    from tests.integration.containers import pod_stack
+    from tests.integration.containers.stack import Stack
 
 PRODUCERS = application.ROOT / "deploy" / "kafka" / "producers"
 
@@ -37,14 +37,14 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def stack(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator["pod_stack.Stack"]:
-    from tests.integration.containers import pod_stack
+def stack(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
+    from tests.integration.containers.stack import running
 
-    with pod_stack.stack(images, tmp_path_factory.mktemp("containers") / "no.log") as running:
-        yield running
+    with running(images, tmp_path_factory.mktemp("containers") / "no.log") as there:
+        yield there
 
 
-def test_the_main_job(stack: "pod_stack.Stack") -> None:
+def test_the_main_job(stack: "Stack") -> None:
     ledger = stack.ledger
     words = (ledger.kafka, ledger.topic("pod"), ledger.cluster_id, "observed")
     command = [sys.executable, str(PRODUCERS / "python" / "produce.py"), *words]
@@ -57,7 +57,7 @@ def test_the_main_job(stack: "pod_stack.Stack") -> None:
 
 
 def test_the_image_is_what_the_lock_says_and_nothing_more(
-    stack: "pod_stack.Stack",
+    stack: "Stack",
     engine: DockerEngine,
 ) -> None:
     """Non-root, no build tools, every library as in the bill of materials, small."""
@@ -75,7 +75,7 @@ def test_the_image_is_what_the_lock_says_and_nothing_more(
     assert ours < 220_000_000, f"{ours} bytes on top of the base"
 
 
-def test_everything_is_published_on_loopback_only(stack: "pod_stack.Stack") -> None:
+def test_everything_is_published_on_loopback_only(stack: "Stack") -> None:
     for role in stack.containers:
         ports = stack.inspect(role)["NetworkSettings"]["Ports"]
         published = [where["HostIp"] for each in ports.values() for where in each or ()]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
-from testcontainers.postgres import PostgresContainer
 
 from deploy.images.building import Images
 from deploy.local.parts.kafka_probe import answers_metadata
@@ -51,7 +51,7 @@ class Stack:
 
 
 @contextmanager
-def stack(images: Images, log: Path) -> Iterator[Stack]:
+def running(images: Images, log: Path) -> Iterator[Stack]:
     """All of it, migrated and with the intake ready, for the time of the block."""
     with ExitStack() as ends:
         # `--ip` of the engine is for its first network only.
