@@ -128,5 +128,5 @@ def _kafka(image: str, network: Network) -> tuple[str, DockerContainer]:
     container = DockerContainer(image).with_network(network).with_network_aliases("kafka")
     for name, value in settings.items():
         container.with_env(f"KAFKA_{name}", value)
-    container.ports[9092] = (LOOPBACK, port)
+    container.with_bind_ports("9092/tcp", port)  # on the network's own address: loopback
     return f"{LOOPBACK}:{port}", container

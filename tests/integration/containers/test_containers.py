@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,9 @@ if TYPE_CHECKING:  # it imports testcontainers, which must know the engine first
 PRODUCERS = application.ROOT / "deploy" / "kafka" / "producers"
 
 pytestmark = [pytest.mark.genuine("docker", "kafka"), pytest.mark.timeout(1800)]
+
+#: EM_AARCH64, little endian.
+AARCH64 = (183).to_bytes(2, "little")
 
 #: Asked in the image: what is installed, who runs it, and whether anything there can build.
 ABOUT_ITSELF = """
@@ -102,3 +106,19 @@ def docker(engine: DockerEngine, *words: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_other_architecture_is_put_together_whole(tmp_path: Path) -> None:
+    """Never run here, so looked at: the same libraries, and compiled ones for arm64 only."""
+    application.make_context(tmp_path, ["amd64", "arm64"])
+    names = {
+        each: sorted(found.name for found in (tmp_path / f"libraries-{each}").glob("*.dist-info"))
+        for each in ("amd64", "arm64")
+    }
+    assert names["amd64"] == names["arm64"]
+    compiled = list((tmp_path / "libraries-arm64").rglob("*.so*"))
+    machines = {each.read_bytes()[18:20] for each in compiled}  # e_machine of the ELF header
+    assert compiled
+    assert machines == {AARCH64}
+    assert (tmp_path / "product" / "consumers" / "cli" / "main.py").is_file()
+    assert not list((tmp_path / "product").rglob("deploy"))
