@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("consumers.cli.demo", "See it work: the product document's example, narrated."),
     "local": Entry("consumers.cli.local", "Start, stop and look at the local stack.", whole=True),
     "run": Entry("consumers.cli.run", "Run one of the processes until it is stopped."),
+    "topics": Entry("consumers.cli.topics", "Make the Kafka topics, and look at those there are."),
     "migrate": Entry("consumers.cli.ledger", "Bring the ledger's database up to date."),
     "audit": Entry("consumers.cli.audit", "Who held what, when and why.", whole=True),
     "explain": Entry("consumers.cli.explain", "Why a Pod's network is in the state it is in."),

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from consumers.contract.events import Record
 from consumers.contract.kafka_client import (
@@ -21,6 +21,7 @@ from consumers.contract.kafka_client import (
     producer_options,
     started,
 )
+from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import entity_topics
 from consumers.intake.dead_letter_topics import publish_dead_letters
 from consumers.intake.outbox import publish_entries
@@ -30,7 +31,7 @@ from consumers.runtime import metrics
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
 from consumers.runtime.signals import pause
-from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database
+from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database, why_unavailable
 from ledger.store.guard import unsafe
 from ledger.store.inputs import ZombieConsumer
 
@@ -71,8 +72,9 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
                 else:
                     _log.error("not taking in yet", cause=why)
             except (KafkaError, KafkaSetupError, OSError) as unavailable:
-                health.ready("kafka", False, f"connecting again: {unavailable!r}")
-                _log.warning("Kafka is unavailable: connecting again", cause=repr(unavailable))
+                why = explain(unavailable, settings.kafka.sasl_username)
+                health.ready("kafka", False, f"connecting again: {why}")
+                _log.warning("Kafka is unavailable: connecting again", cause=why)
             await pause(stop, 0 if stop.is_set() else _RETRY_S)
     finally:
         if publishing is not None:
@@ -92,8 +94,8 @@ def _unsafe(settings: Settings, database: Database) -> str | None:
     try:
         with database.transaction() as connection:
             return unsafe(connection, clock_may_be_replaced=settings.local_stack)
-    except OperationalError as unavailable:
-        return f"PostgreSQL: {unavailable.orig}"
+    except UNAVAILABLE as unavailable:
+        return f"PostgreSQL: {why_unavailable(unavailable)}"
 
 
 async def _serve(
@@ -213,7 +215,7 @@ class Intake:
 
     async def database_is_unavailable(self, unavailable: SQLAlchemyError) -> None:
         """Say so, and wait a moment; nothing has happened, so that the same can be tried again."""
-        cause = " ".join(str(getattr(unavailable, "orig", unavailable)).split())
+        cause = why_unavailable(unavailable)
         self.health.ready("postgres", False, f"trying again: {cause}")
         _log.warning("PostgreSQL is unavailable: trying again", cause=cause)
         await pause(self._stop, _RETRY_S)
@@ -236,9 +238,9 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._positions.take_over(self._consumer, assigned)
         except KafkaError as unavailable:
-            self._health.ready("kafka", False, f"partitions not taken over: {unavailable!r}")
-        except OperationalError as unavailable:
-            self._health.ready("postgres", False, f"trying again: {unavailable.orig}")
+            self._health.ready("kafka", False, f"partitions not taken over: {explain(unavailable)}")
+        except UNAVAILABLE as unavailable:
+            self._health.ready("postgres", False, f"trying again: {why_unavailable(unavailable)}")
         else:
             # Ready once the group has spoken: before that, what is produced waits unread.
             self._health.ready("kafka", True, _reading(self._consumer))

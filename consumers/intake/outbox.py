@@ -28,6 +28,7 @@ from consumers.contract.kafka_client import (
     producer_options,
     started,
 )
+from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import entries_topic
 from consumers.intake.entries_log import standing
 from consumers.runtime import metrics
@@ -67,7 +68,8 @@ async def publish_entries(
                 next_step=f"raise max.message.bytes of topic {publisher.topic}",
             )
         except (KafkaError, KafkaSetupError, OSError) as unavailable:
-            _log.warning("entries wait for Kafka", cause=repr(unavailable))
+            why = explain(unavailable, settings.kafka.sasl_username, publisher.topic)
+            _log.warning("entries wait for Kafka", cause=why)
         except UNAVAILABLE as unavailable:
             _log.warning("entries wait for PostgreSQL", cause=str(unavailable))
         except FeedBroken as broken:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from consumers.reconciler.podnetworkings import work_on_podnetworking
 from consumers.reconciler.pods import Outcome, work_on_pod
@@ -17,7 +16,7 @@ from consumers.reconciler.sweep import work_on_sweep
 from consumers.reconciler.tools import Tools
 from consumers.runtime import metrics
 from ledger.store import work
-from ledger.store.database import ledger_now
+from ledger.store.database import UNAVAILABLE, ledger_now, why_unavailable
 from ledger.store.work import Claim, ClaimLost
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +56,7 @@ def take_turn(tools: Tools, held: Claim) -> None:
         LOST.inc()
         _log.warning("another worker has taken over", work=str(lost))
         return
-    except OperationalError:
+    except UNAVAILABLE:
         raise
     except Exception as defect:  # noqa: BLE001 - the boundary of one Pod's turn
         # One Pod's defect must not stop the others; it is loud, and tried again ever more slowly.
@@ -131,8 +130,8 @@ class Dispatcher:
                 try:
                     claims = claim_due(self._tools, self._limit - self._busy)
                     self.unavailable = None
-                except OperationalError as unavailable:
-                    self.unavailable = str(unavailable.orig)
+                except UNAVAILABLE as unavailable:
+                    self.unavailable = why_unavailable(unavailable)
                     self._sleep(self.RETRY_S)
                     continue
                 for held in claims:
@@ -148,7 +147,7 @@ class Dispatcher:
             with self._tools.database.transaction() as connection:
                 due = work.next_due(connection, self._tools.settings.cluster_id)
                 now = ledger_now(connection)
-        except OperationalError:
+        except UNAVAILABLE:
             return self.RETRY_S
         if due is None:
             return self.POLL_S

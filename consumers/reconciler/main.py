@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import psycopg
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from consumers.cloud.aliyun import aliyun_cloud
 from consumers.cloud.settings import CloudSettings, DefaultChain, StaticKey, TokenFile
@@ -27,7 +26,7 @@ from consumers.reconciler.tools import Tools
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
-from ledger.store.database import FROZEN_AFTER_S, Database
+from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database, why_unavailable
 from ledger.store.feed import stamp
 from ledger.store.guard import unsafe
 from ledger.store.incarnations import confirm_incarnation, unconfirmed
@@ -122,8 +121,8 @@ def _unsafe(tools: Tools) -> str | None:
         _confirm_incarnation(tools)
     except (KubeError, WrongCluster) as refused:
         return str(refused)
-    except OperationalError as unavailable:
-        return f"PostgreSQL: {unavailable.orig}"
+    except UNAVAILABLE as unavailable:
+        return f"PostgreSQL: {why_unavailable(unavailable)}"
     return None
 
 
@@ -161,8 +160,8 @@ def _keep_the_book(tools: Tools) -> None:
         _confirm_incarnation(tools)
         with tools.database.transaction() as connection:
             stamp(connection)
-    except OperationalError as unavailable:
-        _log.warning("the feed waits for PostgreSQL", cause=str(unavailable.orig))
+    except UNAVAILABLE as unavailable:
+        _log.warning("the feed waits for PostgreSQL", cause=why_unavailable(unavailable))
 
 
 def _confirm_incarnation(tools: Tools) -> None:

@@ -7,6 +7,7 @@ conftest.py, as any of pytest's: `broker` by another host:port, `database` by an
 """
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ from deploy.local.stack.options import CRDS, StackOptions
 from deploy.local.stack.state import StackFacts
 
 TEMPLATE_DATABASE = "migrated"
+#: An environment variable: the directory of another PostgreSQL's initdb and postgres.
+POSTGRES_BINARIES = "TESTS_POSTGRES_BINARIES"
 SIMULATOR_DEADLINE_S = 30.0
 
 _numbers = itertools.count(1)
@@ -51,10 +54,15 @@ def stack_directory() -> Iterator[Path]:
 def postgres_server(stack_directory: Path) -> Iterator[PostgresServer]:
     """A PostgreSQL server with fsync off: `postgres_server.dsn("postgres")`.
 
-    Not for figures about durability or speed: those start their own.
+    Not for figures about durability or speed: those start their own. TESTS_POSTGRES_BINARIES names
+    the directory of another generation's.
     """
+    binaries = os.environ.get(POSTGRES_BINARIES)
     server = start_postgres(
-        stack_directory / "postgres", log=stack_directory / "postgres.log", throwaway=True
+        stack_directory / "postgres",
+        log=stack_directory / "postgres.log",
+        throwaway=True,
+        binaries=Path(binaries) if binaries else None,
     )
     yield server
     server.stop()

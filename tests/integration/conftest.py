@@ -5,12 +5,16 @@ Tests that tell something about Kafka carry `@pytest.mark.on_kafka`: the same te
 Apache Kafka, as `genuine("kafka")`; with "older", on each generation that managed Kafka still offers.
 """
 
+import asyncio
 import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
+from consumers.contract.kafka_client import connection_options, started
+from consumers.runtime.settings import KafkaSettings
 from deploy.local.parts import kafka_jars
 from deploy.local.parts.apache_kafka import start_apache_kafka
 from tests.integration.commands import Say, saying
@@ -67,3 +71,22 @@ def broker(
         running = start_apache_kafka(directory, log=log, version=kafka_part)
         yield running.bootstrap
         running.destroy()
+
+
+@pytest.fixture
+def topic_prefix(
+    topic_prefix: str, kafka_part: str, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """A prefix of the test's own. A genuine broker has its topics deleted afterwards: each is six
+    logs on its disk, and all tests together would be thousands."""
+    yield topic_prefix
+    if kafka_part != TANSU and "broker" in request.fixturenames:
+        asyncio.run(_delete_topics(request.getfixturevalue("broker"), topic_prefix))
+
+
+async def _delete_topics(bootstrap: str, prefix: str) -> None:
+    options = connection_options(KafkaSettings(bootstrap_servers=bootstrap), "test-cleaner")
+    async with started(AIOKafkaAdminClient(**options)) as admin:
+        made = [name for name in await admin.list_topics() if name.startswith(f"{prefix}.")]
+        if made:
+            await admin.delete_topics(made)

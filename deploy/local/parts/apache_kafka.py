@@ -43,10 +43,11 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "offsets.topic.num.partitions": "3",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",  # tests look for a lost member sooner than users do
+    # Larger than what we read: such a message must be possible, to be refused by us.
+    "message.max.bytes": "8388608",
     # Each partition's index is a file of this size; the default is 10 MB, and there are many.
     "log.index.size.max.bytes": "65536",
     "log.cleaner.dedupe.buffer.size": "4194304",
-    "log.retention.check.interval.ms": "1000",
     "log.segment.delete.delay.ms": "1000",
     # So that a controlled shutdown ends in time where nobody can take over.
     "controlled.shutdown.max.retries": "1",

@@ -97,7 +97,11 @@ def settings(bootstrap: str, prefix: str, dsn: str, **kafka: Any) -> Settings:
 async def producing(configured: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer, once the topics are there."""
     await ensure_topics(configured.kafka)
-    options = producer_options(configured.kafka, "test") | {"max_request_size": 8_000_000}
+    # Patient: a broker may need a while to lead the partitions that were just made.
+    options = producer_options(configured.kafka, "test") | {
+        "max_request_size": 8_000_000,
+        "request_timeout_ms": 60_000,
+    }
     async with started(AIOKafkaProducer(**options)) as producer:
         yield producer
 

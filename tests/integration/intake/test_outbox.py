@@ -207,7 +207,6 @@ async def at_once(configured: Settings, ledger: SealedLedger, dsn: str, seed: in
     check_order(found, dsn)
 
 
-@pytest.mark.on_kafka
 @pytest.mark.parametrize("seed", [1, 2])
 def test_publishers_at_once_and_cut_off_anywhere_leave_no_gap(
     configured: Settings,
@@ -338,7 +337,6 @@ def test_an_empty_topic_holds_nothing(configured: Settings) -> None:
     asyncio.run(story())
 
 
-@pytest.mark.on_kafka
 def test_the_topic_of_entries_has_one_partition(configured: Settings) -> None:
     async def story() -> set[int]:
         await ensure_topics(configured.kafka)

@@ -112,12 +112,16 @@ class Cluster:
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
         return dict(json.loads(response.content or b"{}"))
 
-    async def pod(self, name: str) -> dict[str, Any]:
+    async def pod(self, name: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:
         container = {"name": "c", "image": "i", "env": [{"name": "PASSWORD", "value": "hunter2"}]}
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "labels": {"foo": "bar"}},
+            "metadata": {
+                "name": name,
+                "labels": {"foo": "bar"},
+                "annotations": annotations or {},
+            },
             "spec": {"nodeName": "n1", "containers": [container]},
         }
         return await self._do("POST", "/api/v1/namespaces/default/pods", body)
