@@ -1,7 +1,9 @@
-"""Fixtures that start the parts of the local stack for tests: PostgreSQL, a broker, simulators.
+"""Fixtures for tests against us: a running ledger, PostgreSQL, a broker, simulators, a whole stack.
 
-Load it with `pytest_plugins = ["deploy.local.pytest_plugin"]`. Servers live for the session and
-end with it, also when pytest is killed; databases and topic prefixes are fresh for each test.
+Loaded by itself where `eni-ledger-local` is installed, else by `pytest_plugins =
+["deploy.local.pytest_plugin"]`. Servers live for the session and end with it, also when pytest is
+killed; databases and topic prefixes are fresh for each test. Each fixture can be overridden in a
+conftest.py, as any of pytest's: `broker` by another host:port, `database` by another DSN.
 """
 
 import itertools
@@ -26,6 +28,8 @@ from deploy.local.parts.postgres import (
     start_postgres,
 )
 from deploy.local.parts.tansu import start_tansu
+from deploy.local.running_ledger import RunningLedger
+from deploy.local.running_ledger import running_ledger as ledger_between
 from deploy.local.stack import control, plan
 from deploy.local.stack.keeper import is_ready
 from deploy.local.stack.options import CRDS, StackOptions
@@ -129,6 +133,15 @@ def apache_kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 def topic_prefix() -> str:
     """A prefix of topic names that no other test of this session uses."""
     return f"test-{next(_numbers)}"
+
+
+@pytest.fixture
+def running_ledger(
+    database: str, broker: str, topic_prefix: str, tmp_path: Path
+) -> Iterator[RunningLedger]:
+    """A ledger that takes in what is published: `.kafka`, `.topic("pod")`, `.allocation("ns/pod")`."""
+    with ledger_between(database, broker, topic_prefix, tmp_path / "intake.log") as ledger:
+        yield ledger
 
 
 @pytest.fixture
