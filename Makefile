@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: help setup demo test check simulate integration bench clean
+.PHONY: help setup demo test check simulate integration bench images clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -39,6 +39,9 @@ integration: $(READY) ## what needs real servers, and genuine parts where they c
 
 bench: $(READY) ## measure; prints figures, no verdict (PART=admission: only that)
 	@.ci/suite bench tests/bench$(if $(PART),/test_$(PART).py)
+
+images: $(READY) ## build the container image (BASE=image); STAND_INS=yes where no registry can be reached
+	@$(BIN)/python -m deploy.images $(if $(BASE),--base $(BASE)) $(if $(STAND_INS),--stand-ins)
 
 clean: ## remove the environment and caches (not the local stack: eni-ledger local down)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -1,14 +1,22 @@
 """What every test may use: the local stack's fixtures; and which genuine parts are there."""
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 pytest_plugins = ["deploy.local.pytest_plugin"]
 
 #: One script a part: it makes sure of the part, or says how to install it.
 PARTS = Path(__file__).parents[1] / ".ci" / "parts"
+
+
+def pytest_configure() -> None:
+    """A line for each entry that is recorded, as the processes log, would cost the simulation a tenth
+    of its speed. Tests of what is logged say what they want."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,15 +7,10 @@ from lightkube.core.exceptions import ConfigError
 
 from consumers.kube import wire
 from consumers.kube.port import KubeObject, NotFound
-from consumers.kube.resources import Resource
+from consumers.kube.resources import MUTATING_WEBHOOKS, VALIDATING_WEBHOOKS, Resource
 
-SECRETS: Final = Resource("", "v1", "secrets", namespaced=True)
-MUTATING: Final = Resource(
-    "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", namespaced=False
-)
-VALIDATING: Final = Resource(
-    "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", namespaced=False
-)
+MUTATING: Final = MUTATING_WEBHOOKS
+VALIDATING: Final = VALIDATING_WEBHOOKS
 
 
 class ApiServer:

@@ -18,11 +18,11 @@ _log = structlog.get_logger(__name__)
 
 SECONDS = metrics.histogram(
     "admission_seconds",
-    "time to answer a review",
+    "Time to answer a review",
     ("path",),
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0),
 )
-REVIEWS = metrics.counter("admission_reviews", "reviews answered", ("path", "outcome"))
+REVIEWS = metrics.counter("admission_reviews", "Reviews answered", ("path", "outcome"))
 
 #: Far above what an API server accepts as an object (3 MB), twice, with the review around it.
 BODY_BYTES_MAX = 16 * 1024 * 1024

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from consumers.admission.apiserver import SECRETS, ApiServer
+from consumers.admission.apiserver import ApiServer
 from consumers.admission.certificates import (
     Bundle,
     CertificateError,
@@ -22,6 +22,7 @@ from consumers.admission.certificates import (
     reason_to_renew,
 )
 from consumers.kube.port import AlreadyExists, Conflict, KubeObject
+from consumers.kube.resources import SECRETS
 
 _log = structlog.get_logger(__name__)
 

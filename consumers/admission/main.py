@@ -31,6 +31,7 @@ from consumers.kube.resources import (
     Resource,
 )
 from consumers.runtime import metrics
+from consumers.runtime.errors import OperatorError
 from consumers.runtime.policy import pod_policy
 from consumers.runtime.serving import serving
 from consumers.runtime.settings import KubeSettings, Settings, WebhookSettings
@@ -54,7 +55,12 @@ class Health(Protocol):
 
 
 async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
-    """Run until `stop` is set. Raises wire.KubeConfigError and ListenError at start."""
+    """Run until `stop` is set. Raises wire.KubeConfigError, ListenError and, in a shadow, OperatorError
+    at start."""
+    if settings.shadow:
+        raise OperatorError(
+            "a shadow registers no webhooks: unset ENI_LEDGER_SHADOW for this process"
+        )
     memory = WatchedMemory()
     health.ready("memory", False, "nothing was read from the API server yet")
     health.ready("certificate", False, "not looked at yet")

@@ -13,7 +13,7 @@ from consumers.cli.audit_capacity import node_line, tell_capacity, vswitch_line
 from consumers.cli.book import ledger_settings, local, moment, opened, pod_name
 from consumers.cli.errors import CommandError, WrongUsage
 from ledger.audit.capacity import NodeCapacity, VSwitchCapacity, node_capacity, vswitch_capacity
-from ledger.audit.past import pod_at, states_at
+from ledger.audit.past import MovedAway, Past, past_of, past_of_pod, unknown_groups
 from ledger.audit.periods import Key, Tenure, When, each_tenure, neighbours
 from ledger.audit.questions import pods_reporting, vswitch_around
 from ledger.store.database import ledger_now
@@ -123,25 +123,30 @@ def _answer(
         asked_now = at is since is until is None
         found = each_tenure(connection, cluster, key, value, when)
         first = next(found, None)
-        states = []
+        past = Past((), ())
         if key == "pod" and not (when.since or when.until):
-            states = pod_at(connection, cluster, *pod_name(value), when.at)
+            past = past_of_pod(connection, cluster, *pod_name(value), when.at)
         elif first and key in HOLDERS and when.at:
-            states = states_at(connection, cluster, [first.allocation_id], when.at)
-        living = [state for state in states if state.phase != "released"]
+            past = past_of(connection, cluster, [first.allocation_id], when.at)
+        living = [state for state in past.states if state.phase != "released"]
+        missing = past.missing if when.at else ()
+        if key == "security-group":
+            missing = unknown_groups(connection, cluster, when)
         room = _room(connection, cluster, key, value) if asked_now else None
         nothing = None
-        if first is None and not living and room is None:
+        if first is None and not living and room is None and not missing:
             nothing = _nothing(connection, cluster, key, value, when)
         periods = chain([first], found) if first else iter(())
         give(
             connection,
-            Answer(cluster, key, value, when, periods, living, room, nothing),
+            Answer(cluster, key, value, when, periods, living, room, nothing, missing),
             form,
             whole,
         )
     if nothing is not None:
         raise CommandError(printable(nothing.why))
+    if missing:
+        raise CommandError(f"{key} {printable(value)}: {MovedAway(missing)}")
 
 
 def _room(connection: Connection, cluster: str, key: Key, value: str) -> Room | None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from consumers.cli.book import local, plain
 from ledger.audit.capacity import NodeCapacity, VSwitchCapacity
+from ledger.audit.past import moved_away
 from ledger.audit.periods import Because, Key, Tenure, When
 from ledger.audit.questions import StoryEntry, each_story_entry
 from ledger.rules.allocation import Allocation
@@ -57,7 +58,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was asked, and what there is to tell. `periods` can be read once."""
+    """What was asked, and what there is to tell. `periods` can be read once.
+
+    `missing` are archives that were moved away and have a part of the answer.
+    """
 
     cluster: str
     key: Key
@@ -67,6 +71,7 @@ class Answer:
     states: Sequence[Allocation]
     room: Room | None
     nothing: Nothing | None
+    missing: Sequence[str] = ()
 
 
 def give(connection: Connection, answer: Answer, form: Form, whole: bool) -> None:
@@ -94,6 +99,8 @@ def _as_json(connection: Connection, answer: Answer, whole: bool) -> None:
     sys.stdout.write(' ],\n "states": [')
     _write_each(state.model_dump(mode="json") for state in answer.states)
     sys.stdout.write(" ],")
+    if answer.missing:
+        sys.stdout.write(f'\n "missing": {_json(answer.missing)},')
     if answer.room is not None:
         sys.stdout.write(f'\n "capacity": {_json(answer.room.told)},')
     if nothing is not None:
@@ -177,6 +184,8 @@ def _as_text(connection: Connection, answer: Answer, whole: bool) -> None:
         console.print(f"\n{_safe(_state(state))}")
     if whole:
         console.print("\n[bold]Every entry[/bold]")
+        for piece in moved_away(connection, answer.cluster, list(ids)):
+            console.print(_safe(f"  {piece}"))
         for entry in each_story_entry(connection, answer.cluster, list(ids)):
             console.print(_safe(_entry(entry)))
 
@@ -237,9 +246,10 @@ def _state(state: Allocation) -> str:
 
 
 def _entry(e: StoryEntry) -> str:
-    return (
-        f"  {e.entry:>6}  {local(e.recorded_at)}  {e.kind}  {_short(e.data)}  [{_cause(e.cause)}]"
-    )
+    told = _short(e.data)
+    if e.kind == "carried-forward":  # the whole state: what stands beside it has been told
+        told = f"older entries were archived; phase={e.data['state'].get('phase')}"
+    return f"  {e.entry:>6}  {local(e.recorded_at)}  {e.kind}  {told}  [{_cause(e.cause)}]"
 
 
 def _why(because: Because) -> str:
@@ -259,6 +269,8 @@ def _cause(cause: dict[str, Any]) -> str:
         return f"look at the cloud, request {cause['look']}"
     if "podeni" in cause:
         return f"PodENI written: {cause['podeni']}"
+    if "archive" in cause:
+        return f"kept in archive {cause['archive']}, which was moved away"
     if "command" in cause:
         return f"{cause['command']} by {cause['by']}"
     return _short(cause)

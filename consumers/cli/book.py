@@ -27,10 +27,19 @@ def opened(settings: Settings, *, snapshot: bool = False) -> Iterator[Connection
 
     `snapshot`: every statement sees the same moment, and none can write.
     """
+    with (
+        opened_database(settings) as database,
+        database.snapshot() if snapshot else database.transaction() as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def opened_database(settings: Settings) -> Iterator[Database]:
+    """The ledger of the settings, for one transaction after another; failures become CommandErrors."""
     database = Database(settings.postgres.dsn.get_secret_value(), pool_size=1)
     try:
-        with database.snapshot() if snapshot else database.transaction() as connection:
-            yield connection
+        yield database
     except OperationalError as unavailable:
         raise CommandError(
             f"PostgreSQL can't be used: {unavailable.orig}. Set ENI_LEDGER_POSTGRES__DSN to the "

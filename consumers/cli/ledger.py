@@ -21,6 +21,7 @@ from consumers.cli.errors import CommandError, WrongUsage
 from consumers.cli.seal import print_head, verify_seal
 from consumers.runtime.settings import load_settings
 from ledger.audit import health
+from ledger.audit.past import MovedAway
 from ledger.audit.questions import reservations as read_reservations
 from ledger.rules import entries as e
 from ledger.rules.allocation import Phase
@@ -28,7 +29,7 @@ from ledger.rules.networks import SECURITY_GROUPS_MAX
 from ledger.store import brakes, incarnations, migrate, sweeps, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
-from ledger.store.rebuild import BrokenStory, Difference, check, rebuild
+from ledger.store.rebuild import ArchivesAway, BrokenStory, Difference, check, rebuild
 from ledger.store.repairs import order_repair
 
 app = typer.Typer(add_completion=False)
@@ -82,6 +83,9 @@ def resume(scope: Annotated[ScopeName, typer.Argument()] = ScopeName.ALL) -> Non
     """Act again after a pause, or after the breaker tripped."""
     settings = ledger_settings()
     with opened(settings) as connection:
+        why = incarnations.not_the_truth(connection, settings.cluster_id)
+        if why is not None and scope is ScopeName.ALL:
+            raise CommandError(f"all: can't be resumed: {why}")
         cause = {"command": f"resume {scope.value}", "by": who()}
         released = brakes.release(
             connection, settings.cluster_id, scope.value, who(), ledger_now(connection), cause
@@ -104,7 +108,10 @@ def reservations(
         then = moment("at", at, now)
         if then is not None and then > now:
             raise WrongUsage(f"--at {at!r} is in the future: the ledger tells what was, up to now")
-        found = read_reservations(connection, settings.cluster_id, then)
+        try:
+            found = read_reservations(connection, settings.cluster_id, then)
+        except MovedAway as missing:
+            raise CommandError(f"reservations: {missing}") from missing
         now = then or now
     if as_json:
         print_json(found)
@@ -201,7 +208,7 @@ def _accept(connection: Connection, cluster: str) -> None:
     accepted = sweeps.accept(connection, cluster, who(), now)
     typer.echo(f"{accepted} findings accepted", err=True)
     for brake in brakes.read_brakes(connection, cluster):
-        if brake.pulled_by in ("sweep", incarnations.BY):
+        if brake.pulled_by in incarnations.ACCEPTABLE:
             cause = {"command": "verify --accept", "by": who()}
             brakes.release(connection, cluster, brake.scope, who(), now, cause)
             typer.echo(f"{brake.scope} goes on", err=True)
@@ -210,11 +217,24 @@ def _accept(connection: Connection, cluster: str) -> None:
 @app.command("rebuild", epilog="Example: [bold]eni-ledger rebuild --check[/bold]")
 def rebuild_(
     only_check: Annotated[bool, typer.Option("--check", help="compare, change nothing")] = False,
+    with_archive: Annotated[
+        bool,
+        typer.Option("--with-archive", help="from the first entry on, archived ones included"),
+    ] = False,
 ) -> None:
-    """Write the current state anew from the entries alone, or compare it with them."""
+    """Write the current state anew from the entries alone, or compare it with them.
+
+    What rests on archived entries is left alone, unless --with-archive is given.
+    """
     settings = load_settings()
-    with opened(settings, snapshot=True) as connection:
-        differences = check(connection)
+    try:
+        with opened(settings, snapshot=True) as connection:
+            differences = check(connection, with_archive=with_archive)
+    except ArchivesAway as away:
+        raise CommandError(
+            f"--with-archive takes every archive, and {', '.join(away.names)} was moved away: bring "
+            "it back and attach it (deploy/howto/retention.md), or leave --with-archive out"
+        ) from away
     for difference in differences:
         typer.echo(f"{difference.table} {difference.key}: {_told(difference)}", err=True)
     if only_check:
@@ -226,7 +246,7 @@ def rebuild_(
         return
     try:
         with opened(settings) as connection:
-            rebuilt = rebuild(connection)
+            rebuilt = rebuild(connection, with_archive=with_archive)
     except BrokenStory as broken:
         raise CommandError(
             f"{broken}. Nothing was written; `eni-ledger verify --seal` says whose entries were "

@@ -41,13 +41,18 @@ def up(
         str, typer.Option(metavar="embedded|DSN", help="DSN: of a database for this stack only")
     ] = "embedded",
     kafka: Annotated[
-        str, typer.Option(metavar="tansu|HOST:PORT", help="tansu: in memory, for trying out only")
+        str,
+        typer.Option(
+            metavar="tansu|apache|HOST:PORT",
+            help="tansu: in memory, for trying out only; apache: the real thing, on Java 17",
+        ),
     ] = "tansu",
     kube: Annotated[
         str,
         typer.Option(
-            metavar="simulated|KUBECONFIG",
-            help="KUBECONFIG: of a bare API server; scheduler, controllers and kubelets are played",
+            metavar="simulated|genuine|KUBECONFIG",
+            help="genuine: kube-apiserver and etcd, compiled by .ci/parts/kube; KUBECONFIG: of a bare "
+            "API server. Scheduler, controllers and kubelets are played",
         ),
     ] = "simulated",
     cluster_id: Annotated[str, typer.Option(help="default: a new one for each start")] = "",
@@ -69,17 +74,20 @@ def up(
         default_state_directory,
     )
 
-    if kafka != "tansu" and ":" not in kafka:
-        raise typer.BadParameter(f"{kafka!r} is neither tansu nor HOST:PORT", param_hint="--kafka")
-    if kube != "simulated" and not Path(kube).is_file():
+    if kafka not in ("tansu", "apache") and ":" not in kafka:
         raise typer.BadParameter(
-            f"{kube!r} is neither `simulated` nor a kubeconfig file", param_hint="--kube"
+            f"{kafka!r} is neither tansu, apache nor HOST:PORT", param_hint="--kafka"
+        )
+    named = kube in ("simulated", "genuine")
+    if not named and not Path(kube).is_file():
+        raise typer.BadParameter(
+            f"{kube!r} is neither `simulated`, `genuine` nor a kubeconfig file", param_hint="--kube"
         )
     options = StackOptions(
         world=(world or DEFAULT_WORLD).absolute(),
         postgres=postgres,
         kafka=kafka,
-        kube=kube if kube == "simulated" else str(Path(kube).absolute()),
+        kube=kube if named else str(Path(kube).absolute()),
         cluster_id=cluster_id,
         postgres_port=postgres_port,
         kafka_port=kafka_port,

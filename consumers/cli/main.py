@@ -37,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "demo": Entry("consumers.cli.demo", "See it work: the product document's example, narrated."),
     "local": Entry("consumers.cli.local", "Start, stop and look at the local stack.", whole=True),
     "run": Entry("consumers.cli.run", "Run one of the processes until it is stopped."),
+    "topics": Entry("consumers.cli.topics", "Make the Kafka topics, and look at those there are."),
     "migrate": Entry("consumers.cli.ledger", "Bring the ledger's database up to date."),
     "audit": Entry("consumers.cli.audit", "Who held what, when and why.", whole=True),
     "explain": Entry("consumers.cli.explain", "Why a Pod's network is in the state it is in."),
@@ -51,6 +52,16 @@ COMMANDS: dict[str, Entry] = {
         "consumers.cli.ledger", "What a person should look at: drift, open calls, brakes."
     ),
     "rebuild": Entry("consumers.cli.ledger", "Recompute the current state from the entries."),
+    "archive": Entry("consumers.cli.archive", "Move old entries to tables of their own."),
+    "doctor": Entry("consumers.cli.doctor", "What is wrong here, why it matters, what mends it."),
+    "adopt": Entry("consumers.cli.adopt", "Take PodENIs over from terway-controlplane."),
+    "handover": Entry(
+        "consumers.cli.handover", "Stop terway-controlplane, or give a cluster back.", whole=True
+    ),
+    "shadow": Entry("consumers.cli.shadow", "What a shadow would have done.", whole=True),
+    "support-bundle": Entry(
+        "consumers.cli.support", "Gather what a helper needs to see, without secrets."
+    ),
     "dlq": Entry("consumers.cli.dlq", "Messages that could not be taken in.", whole=True),
 }
 

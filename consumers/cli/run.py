@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from consumers.cli.errors import CommandError
+from consumers.cli.errors import CommandError, WrongUsage
 from consumers.runtime.health import Health
 from consumers.runtime.process import RoomMain, run_process
 from consumers.runtime.settings import CONFIG_FILE_VARIABLE, Settings, load_settings
@@ -53,6 +53,10 @@ def run(
         Path | None,
         typer.Option(help="YAML file with settings; the environment (ENI_LEDGER_*) wins over it"),
     ] = None,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="record and report only; nothing is written or registered"),
+    ] = False,
 ) -> None:
     """Run one of the processes until SIGTERM or Ctrl-C; work in flight is finished first.
 
@@ -61,15 +65,22 @@ def run(
     """
     if config is not None:
         os.environ[CONFIG_FILE_VARIABLE] = str(config)
-    settings = load_settings()
-    sys.exit(run_process(process.value, room_main(process), settings))
+    settings = load_settings({"shadow": True} if shadow else None)
+    if settings.shadow and process is Process.WEBHOOK:
+        raise WrongUsage("run webhook: a shadow registers no webhooks; leave out --shadow")
+    main = room_main(process, shadow=settings.shadow)
+    sys.exit(run_process(process.value, main, settings))
 
 
-def room_main(process: Process) -> RoomMain:
-    """The `run` of a process's room; for `all`, one that runs them side by side."""
+def room_main(process: Process, *, shadow: bool = False) -> RoomMain:
+    """The `run` of a process's room; for `all`, one that runs them side by side.
+
+    A `shadow` of all is without the webhook.
+    """
     if process is not Process.ALL:
         return _load(process)
-    mains = {each: _load(each) for each in ROOMS}
+    rooms = [each for each in ROOMS if not (shadow and each is Process.WEBHOOK)]
+    mains = {each: _load(each) for each in rooms}
 
     async def run_all(settings: Settings, stop: asyncio.Event, health: Health) -> None:
         async with asyncio.TaskGroup() as together:

@@ -23,6 +23,7 @@ _NEXT_STEP = {
     "seal missing": "compare with kept heads: `eni-ledger verify --seal --head FILE`",
     "chain broken": "compare with kept heads: `eni-ledger verify --seal --head FILE`",
     "head differs": "unless you restored a backup on purpose: entries before that head are not evidence",
+    "archive differs": "look who made or changed it: what it should hold counts as gone until then",
     "not sealed": "see that a reconciler runs, and its log",
 }
 
@@ -42,7 +43,7 @@ def print_head() -> None:
 def verify_seal(files: Sequence[Path], *, as_json: bool) -> None:
     """Hold every sealed entry against its seal; exit code 1 when anything is not as it was."""
     heads = [_read_head(file) for file in files]
-    with opened(load_settings()) as connection:
+    with opened(load_settings(), snapshot=True) as connection:
         began = time.monotonic()
         verdict = examine(connection, heads)
         seconds = time.monotonic() - began
@@ -75,6 +76,11 @@ def _plain(verdict: Verdict, seconds: float) -> dict[str, object]:
         "tail": tail
         and {"entries": tail.entries, "oldest_s": tail.age and round(tail.age.total_seconds(), 3)},
         "entries": verdict.entries,
+        "entries_moved_away": verdict.unseen,
+        "archives": [
+            {"name": each.name, "entries": each.entries, "here": each.here}
+            for each in verdict.archives
+        ],
         "seals": verdict.seals,
         "seconds": round(seconds, 3),
         "agreeing_heads": [head.model_dump(mode="json") for head in verdict.agreeing],
@@ -107,6 +113,12 @@ def _print(verdict: Verdict, seconds: float) -> None:
     typer.echo(
         f"{verdict.entries} entries and {verdict.seals} seals compared in {seconds:.1f} s ({rate})"
     )
+    for kept in verdict.archives:
+        if not kept.here:
+            typer.echo(
+                f"kept in {kept.name}, which was moved away: {kept.entries} entries; their seals are in "
+                "the chain, the entries themselves were not compared"
+            )
     for head in verdict.agreeing:
         typer.echo(
             f"agrees with the head of {local(head.exported_at)}: entries up to position "
@@ -124,4 +136,5 @@ def _print(verdict: Verdict, seconds: float) -> None:
         age = f", the oldest {tail.age.total_seconds():.0f} s old" if tail.age else ""
         typer.echo(f"not sealed yet: {tail.entries} entries{age}")
     elif not verdict.findings:
-        typer.echo("every entry is sealed, and as it was written")
+        here = " that is here" if verdict.unseen else ""
+        typer.echo(f"every entry{here} is sealed, and as it was written")

@@ -8,6 +8,7 @@ the last one before today). Rejected: a library that also reads `next spring` an
 """
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
@@ -55,6 +56,24 @@ def read_moment(text: str, now: datetime, zone: tzinfo | None = None) -> Moment:
     except OverflowError as beyond:
         raise MomentError(f"{text!r} is beyond all calendars: {UNDERSTOOD}") from beyond
     return found
+
+
+def read_cut(text: str, now: datetime, zone: tzinfo | None = None) -> Moment:
+    """The moment before which something is old: an age (`2y`, `90d`, `18 weeks`) or a time.
+
+    A year is one of the calendar. Raises MomentError like `read_moment`.
+    """
+    words = " ".join(text.strip().lower().split())
+    years = re.fullmatch(r"(\d{1,3}) ?y(?:ears?)?", words)
+    if years is not None:
+        year = now.year - int(years[1])
+        if year < EARLIEST.year:
+            raise MomentError(f"{text!r} is before any ledger was kept")
+        day = min(now.day, monthrange(year, now.month)[1])
+        return Moment(now.replace(year=year, day=day))
+    if words and "".join(part[0] for part in _AMOUNT.finditer(words)) == words:
+        return read_moment(f"{words} ago", now, zone)
+    return read_moment(text, now, zone)
 
 
 def _read(words: str, text: str, now: datetime, zone: tzinfo | None) -> Moment:

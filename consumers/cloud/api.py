@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
+from consumers.cloud.counting import counted
 from consumers.cloud.port import (
     MEMBER,
     Answer,
@@ -154,7 +155,12 @@ class CloudOverApi:
     # --- how calls are made -----------------------------------------------------------------
 
     def _call(self, api: str, parameters: Mapping[str, object], subject: str) -> Body:
-        return self._transport(api, {"RegionId": self._region_id, **parameters}, subject)
+        return self._sent(api, {"RegionId": self._region_id, **parameters}, subject)
+
+    def _sent(self, api: str, parameters: Mapping[str, object], subject: str) -> Body:
+        """One request, counted."""
+        with counted(api):
+            return self._transport(api, parameters, subject)
 
     def _absent(
         self, api: str, parameters: Mapping[str, object], subject: str, gone: frozenset[str]
@@ -180,7 +186,7 @@ class CloudOverApi:
         base = {"RegionId": self._region_id, **parameters} if with_region else dict(parameters)
         token = ""
         while True:
-            body = self._transport(api, base | ({"NextToken": token} if token else {}), subject)
+            body = self._sent(api, base | ({"NextToken": token} if token else {}), subject)
             yield body
             following = str(body.get("NextToken") or "")
             if not following:

@@ -1,8 +1,10 @@
-"""What the cloud adapter must be told. Composed by a process's main from the runtime settings."""
+"""What the cloud adapter must be told, and how that is made of the runtime settings."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from consumers.runtime import settings as runtime
 
 NETWORKS = ("vpc", "public")
 PROTOCOLS = ("https", "http")
@@ -82,3 +84,22 @@ class CloudSettings:
         if chosen is None and self.network == "vpc":
             return f"{product}-vpc.{self.region_id}.aliyuncs.com"
         return chosen
+
+
+def cloud_settings(configured: runtime.CloudSettings) -> CloudSettings:
+    """The adapter's settings from ours. Raises ValueError for what can't be used."""
+    source: CredentialsSource = DefaultChain()
+    if configured.credential_path is not None:
+        source = TokenFile(configured.credential_path)
+    elif configured.access_key_id and configured.access_key_secret:
+        secret = configured.access_key_secret.get_secret_value()
+        source = StaticKey(configured.access_key_id, secret)
+    return CloudSettings(
+        region_id=configured.region_id,
+        ecs_endpoint=configured.ecs_endpoint,
+        vpc_endpoint=configured.vpc_endpoint,
+        protocol=configured.protocol,
+        connect_timeout_s=configured.connect_timeout_s,
+        read_timeout_s=configured.read_timeout_s,
+        credentials=source,
+    )

@@ -13,8 +13,8 @@ from consumers.runtime import metrics
 
 _log = structlog.get_logger(__name__)
 
-REQUESTS = metrics.counter("console_requests", "requests answered", ("part", "status"))
-SECONDS = metrics.histogram("console_seconds", "time to answer, exports to their end", ("part",))
+REQUESTS = metrics.counter("console_requests", "Requests answered", ("part", "status"))
+SECONDS = metrics.histogram("console_seconds", "Time to answer, exports to their end", ("part",))
 
 API = "/api/v1"
 #: The parts of the API: what rights are given on.

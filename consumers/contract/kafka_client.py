@@ -15,12 +15,16 @@ from typing import Any, Final, TypeVar
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
+    KafkaConnectionError,
     KafkaError,
     TopicAlreadyExistsError,
     for_code,
 )
 
+from consumers.contract.kafka_trouble import explain, why_unreachable
+from consumers.contract.topic_plan import TopicFound, TopicPlan
 from consumers.contract.topics import all_topics, partitions_of
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.settings import KafkaSettings
@@ -29,9 +33,15 @@ _log = structlog.get_logger(__name__)
 
 #: The broker's own default would be better (replication factor -1), but aiokafka 0.14 can't ask for it.
 _REPLICAS_WANTED: Final = 3
+_SETUP: Final = "eni-ledger-setup"
+#: A person waits for this one: a cold broker may need a while for a hundred partitions.
+_MAKING_TIMEOUT_MS: Final = 60_000
 #: How long one request may take before the client gives up on a broker: several times a leader
 #: election, and still within the 10 s in which another watcher or intake takes over.
 REQUEST_TIMEOUT_MS: Final = 8_000
+#: How soon a client sees partitions that were added. aiokafka's 5 min would leave what a producer
+#: puts there unread for as long.
+METADATA_AGE_MS: Final = 10_000
 
 
 #: An AIOKafkaConsumer, AIOKafkaProducer or AIOKafkaAdminClient (aiokafka has no types).
@@ -49,6 +59,7 @@ def connection_options(settings: KafkaSettings, client_id: str) -> dict[str, Any
         "client_id": client_id,
         "security_protocol": settings.security_protocol,
         "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "metadata_max_age_ms": METADATA_AGE_MS,
     }
     if settings.security_protocol in ("SSL", "SASL_SSL"):
         options["ssl_context"] = _tls(settings)
@@ -107,6 +118,15 @@ async def start(client: Any) -> None:
     starting = asyncio.create_task(client.start())
     try:
         await asyncio.shield(starting)
+    except KafkaConnectionError as unreachable:
+        await stop(client)
+        looking = asyncio.create_task(why_unreachable(_options_of(client)))
+        try:
+            why = await asyncio.shield(looking)
+        except asyncio.CancelledError:  # for the same reason
+            await asyncio.gather(looking, return_exceptions=True)
+            raise
+        raise KafkaConnectionError(why or str(unreachable)) from unreachable
     except BaseException:
         await asyncio.gather(starting, return_exceptions=True)
         await stop(client)
@@ -132,8 +152,26 @@ async def stop(client: Any) -> None:
         for fetch in fetches:
             fetch.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
-        inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
-        await inner.close()
+        await _inner(client).close()
+
+
+def _options_of(client: Any) -> dict[str, Any]:
+    """How a client connects, as it was told."""
+    inner = _inner(client)
+    return {
+        "bootstrap_servers": ",".join(f"{host}:{port}" for host, port, _ in inner.hosts),
+        "client_id": inner._client_id,
+        "request_timeout_ms": inner._request_timeout_ms,
+        "security_protocol": inner._security_protocol,
+        "ssl_context": inner._ssl_context,
+        "sasl_mechanism": inner._sasl_mechanism,
+        "sasl_plain_username": inner._sasl_plain_username,
+        "sasl_plain_password": inner._sasl_plain_password,
+    }
+
+
+def _inner(client: Any) -> Any:
+    return client.client if isinstance(client, AIOKafkaProducer) else client._client
 
 
 @contextlib.asynccontextmanager
@@ -150,7 +188,7 @@ async def ensure_topics(
     settings: KafkaSettings,
     topics: Iterable[str] | None = None,
     *,
-    client_id: str = "eni-ledger-setup",
+    client_id: str = _SETUP,
 ) -> tuple[str, ...]:
     """Create the missing topics and return their names; existing ones are left as they are.
 
@@ -164,24 +202,71 @@ async def ensure_topics(
         if not missing:
             return ()
         brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
-        refused = await _create(admin, missing, min(_REPLICAS_WANTED, brokers))
+        replicas = min(_REPLICAS_WANTED, brokers)
+        refused = await _create(
+            admin, [NewTopic(name, partitions_of(name), replicas) for name in missing]
+        )
     if refused:
         causes = "; ".join(f"topic {topic}: {error}" for topic, error in sorted(refused.items()))
         raise KafkaSetupError(
-            f"{causes}: create the topics yourself (deploy/kafka), or allow principal "
-            f"{settings.sasl_username or 'of this process'} to create them"
+            f"{causes}: create them with `eni-ledger topics` as a user who may (deploy/howto/kafka.md), "
+            f"or allow {settings.sasl_username or 'the user of this process'} to create them. One that "
+            "exists looks missing to a user who may not describe it"
         )
     _log.info("topics created", topics=missing)
     return tuple(missing)
 
 
-async def _create(
-    admin: AIOKafkaAdminClient, topics: list[str], replicas: int
-) -> dict[str, KafkaError]:
+async def look_at_topics(settings: KafkaSettings) -> tuple[list[TopicFound], int]:
+    """The topics of ours that exist, by name, and how many brokers there are.
+
+    Raises aiokafka's KafkaError.
+    """
+    wanted = set(all_topics(settings.topic_prefix))
+    async with started(AIOKafkaAdminClient(**connection_options(settings, _SETUP))) as admin:
+        described = [each for each in await admin.describe_topics() if each["topic"] in wanted]
+        brokers = len((await admin.describe_cluster()).get("brokers", [])) or 1
+        told = await _settings_of(admin, [each["topic"] for each in described])
+    found = [
+        TopicFound(
+            each["topic"],
+            len(each["partitions"]),
+            min(len(partition["replicas"]) for partition in each["partitions"]),
+            told.get(each["topic"]),
+        )
+        for each in described
+    ]
+    return sorted(found, key=lambda each: each.name), brokers
+
+
+async def make_topics(settings: KafkaSettings, plans: Iterable[TopicPlan]) -> dict[str, str]:
+    """Make these topics; returns those that were refused, with the cause. One that exists is fine."""
+    wanted = [
+        NewTopic(each.name, each.partitions, each.replicas, topic_configs=dict(each.settings))
+        for each in plans
+    ]
+    options = connection_options(settings, _SETUP) | {"request_timeout_ms": _MAKING_TIMEOUT_MS}
+    async with started(AIOKafkaAdminClient(**options)) as admin:
+        refused = await _create(admin, wanted)
+    return {name: explain(error, settings.sasl_username) for name, error in refused.items()}
+
+
+async def _settings_of(admin: AIOKafkaAdminClient, topics: list[str]) -> dict[str, dict[str, str]]:
+    """The settings of each topic that this user may read."""
+    if not topics:
+        return {}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+    found: dict[str, dict[str, str]] = {}
+    for answer in await admin.describe_configs(asked):
+        for code, _, _, topic, entries in answer.resources:
+            if code == 0:
+                found[topic] = {entry[0]: entry[1] for entry in entries}
+    return found
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> dict[str, KafkaError]:
     """The topics that could not be created, with the broker's reason."""
-    response = await admin.create_topics(
-        [NewTopic(name, partitions_of(name), replicas) for name in topics]
-    )
+    response = await admin.create_topics(topics)
     refused: dict[str, KafkaError] = {}
     for topic, code, *rest in response.topic_errors:
         error = for_code(code)

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from consumers.contract.events import Record
 from consumers.contract.kafka_client import (
@@ -21,6 +21,7 @@ from consumers.contract.kafka_client import (
     producer_options,
     started,
 )
+from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import entity_topics
 from consumers.intake.dead_letter_topics import publish_dead_letters
 from consumers.intake.outbox import publish_entries
@@ -30,16 +31,20 @@ from consumers.runtime import metrics
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
 from consumers.runtime.signals import pause
-from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database
+from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database, why_unavailable
 from ledger.store.guard import unsafe
 from ledger.store.inputs import ZombieConsumer
 
 _log = structlog.get_logger(__name__)
 
 RECORDS = metrics.counter("intake_records", "Kafka records taken in")
-NEWS = metrics.counter("intake_news", "observations that were news")
-DEAD_LETTERS = metrics.counter("intake_dead_letters", "records that could not be taken in")
-TRANSACTIONS = metrics.histogram("intake_transaction_seconds", "one poll's transaction")
+NEWS = metrics.counter("intake_news", "Observations that were news")
+DEAD_LETTERS = metrics.counter("intake_dead_letters", "Records that could not be taken in")
+LAG = metrics.Snapshot(fresh_s=30, of="process")
+UNREAD = LAG.gauge(
+    "intake_lag_records", "Records of a partition that are not taken in yet", ("topic", "partition")
+)
+TRANSACTIONS = metrics.histogram("intake_transaction_seconds", "One poll's transaction")
 
 _POLL_MS = 200
 _RETRY_S = 1.0
@@ -71,8 +76,9 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
                 else:
                     _log.error("not taking in yet", cause=why)
             except (KafkaError, KafkaSetupError, OSError) as unavailable:
-                health.ready("kafka", False, f"connecting again: {unavailable!r}")
-                _log.warning("Kafka is unavailable: connecting again", cause=repr(unavailable))
+                why = explain(unavailable, settings.kafka.sasl_username)
+                health.ready("kafka", False, f"connecting again: {why}")
+                _log.warning("Kafka is unavailable: connecting again", cause=why)
             await pause(stop, 0 if stop.is_set() else _RETRY_S)
     finally:
         if publishing is not None:
@@ -92,8 +98,8 @@ def _unsafe(settings: Settings, database: Database) -> str | None:
     try:
         with database.transaction() as connection:
             return unsafe(connection, clock_may_be_replaced=settings.local_stack)
-    except OperationalError as unavailable:
-        return f"PostgreSQL: {unavailable.orig}"
+    except UNAVAILABLE as unavailable:
+        return f"PostgreSQL: {why_unavailable(unavailable)}"
 
 
 async def _serve(
@@ -145,6 +151,7 @@ async def _until_stopped(
                 await intake.positions.heal(consumer)
                 if consumer.assignment():
                     intake.health.ready("kafka", True, _reading(consumer))
+                _show_lag(consumer, intake.positions)
             if due or taken.dead_letters:
                 await publish_dead_letters(database, producer)
                 intake.health.ready("postgres", True)
@@ -152,6 +159,18 @@ async def _until_stopped(
             await intake.database_is_unavailable(unavailable)
         if due:
             heal_at = loop.time() + _HEAL_EVERY_S
+
+
+def _show_lag(consumer: AIOKafkaConsumer, positions: Positions) -> None:
+    """How far the log is ahead, by the broker's word in its last answer; what was never fetched from
+    is left out."""
+    with LAG.renewed():
+        assigned = consumer.assignment()
+        for (topic, partition), following in positions.expected().items():
+            read = TopicPartition(topic, partition)
+            end = consumer.highwater(read) if read in assigned else None
+            if end is not None:
+                UNREAD.labels(topic, str(partition)).set(max(0, end - following))
 
 
 def _reading(consumer: AIOKafkaConsumer) -> str:
@@ -213,7 +232,7 @@ class Intake:
 
     async def database_is_unavailable(self, unavailable: SQLAlchemyError) -> None:
         """Say so, and wait a moment; nothing has happened, so that the same can be tried again."""
-        cause = " ".join(str(getattr(unavailable, "orig", unavailable)).split())
+        cause = why_unavailable(unavailable)
         self.health.ready("postgres", False, f"trying again: {cause}")
         _log.warning("PostgreSQL is unavailable: trying again", cause=cause)
         await pause(self._stop, _RETRY_S)
@@ -236,9 +255,9 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._positions.take_over(self._consumer, assigned)
         except KafkaError as unavailable:
-            self._health.ready("kafka", False, f"partitions not taken over: {unavailable!r}")
-        except OperationalError as unavailable:
-            self._health.ready("postgres", False, f"trying again: {unavailable.orig}")
+            self._health.ready("kafka", False, f"partitions not taken over: {explain(unavailable)}")
+        except UNAVAILABLE as unavailable:
+            self._health.ready("postgres", False, f"trying again: {why_unavailable(unavailable)}")
         else:
             # Ready once the group has spoken: before that, what is produced waits unread.
             self._health.ready("kafka", True, _reading(self._consumer))

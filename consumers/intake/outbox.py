@@ -28,6 +28,7 @@ from consumers.contract.kafka_client import (
     producer_options,
     started,
 )
+from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import entries_topic
 from consumers.intake.entries_log import standing
 from consumers.runtime import metrics
@@ -40,10 +41,12 @@ from ledger.store.outbox import Cursor, FeedBroken, Unpublished
 
 _log = structlog.get_logger(__name__)
 
-PUBLISHED = metrics.counter("outbox_published_entries", "entries that the broker acknowledged")
-LAG = metrics.gauge("outbox_lag_entries", "entries that the topic has not seen yet")
+PUBLISHED = metrics.counter("outbox_published_entries", "Entries that the broker acknowledged")
+OUTBOX = metrics.Snapshot(fresh_s=30)
+LAG = OUTBOX.gauge("outbox_lag_entries", "Entries that the topic has not seen yet")
 
 _VERIFY = "find out who wrote there: eni-ledger verify --seal"
+_ATTACH = "bring table ledger.{} back and attach it: deploy/howto/retention.md"
 _AT_ONCE = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
@@ -67,11 +70,13 @@ async def publish_entries(
                 next_step=f"raise max.message.bytes of topic {publisher.topic}",
             )
         except (KafkaError, KafkaSetupError, OSError) as unavailable:
-            _log.warning("entries wait for Kafka", cause=repr(unavailable))
+            why = explain(unavailable, settings.kafka.sasl_username, publisher.topic)
+            _log.warning("entries wait for Kafka", cause=why)
         except UNAVAILABLE as unavailable:
             _log.warning("entries wait for PostgreSQL", cause=str(unavailable))
         except FeedBroken as broken:
-            _log.error("entries can't be published", cause=str(broken), next_step=_VERIFY)
+            next_step = _VERIFY if broken.archive is None else _ATTACH.format(broken.archive)
+            _log.error("entries can't be published", cause=str(broken), next_step=next_step)
         except Exception:  # noqa: BLE001 - the boundary: a defect here must not stop the intake
             _log.exception("publishing failed: this is a defect, please report it")
         await pause(stop, _RETRY_S)
@@ -155,13 +160,13 @@ class Publisher:
 
     def _claim(self) -> Cursor | None:
         with self._database.transaction() as connection:
-            LAG.set(outbox.lag(connection, self.topic))
+            _show(outbox.lag(connection, self.topic))
             return outbox.claim(connection, self.topic, self._token)
 
     def _lag(self) -> int:
         with self._database.transaction() as connection:
             count = outbox.lag(connection, self.topic)
-        LAG.set(count)
+        _show(count)
         return count
 
     def _unready(self) -> str | None:
@@ -186,6 +191,11 @@ class Publisher:
     def _give_up(self) -> None:
         with self._database.transaction() as connection:
             outbox.give_up(connection, self.topic, self._token)
+
+
+def _show(lag: int) -> None:
+    with OUTBOX.renewed():
+        LAG.set(lag)
 
 
 def _recorded(row: Unpublished, incarnation: int) -> RecordedEntry:

@@ -21,11 +21,16 @@ from consumers.contract.kafka_client import consumer_options, started
 from consumers.contract.topics import entity_topic
 from consumers.intake.batches import event_id
 from consumers.intake.gaps import restart_after_loss
+from consumers.runtime import metrics
 from consumers.runtime.settings import KafkaSettings
 from ledger.store import inputs
 from ledger.store.database import Database
 
 _log = structlog.get_logger(__name__)
+
+REPLACED = metrics.counter(
+    "intake_logs_replaced", "partitions begun again, because a log is not what it was", ("topic",)
+)
 
 #: How long to wait for the records that identify the logs.
 _PEEK_TIMEOUT_S = 3.0
@@ -207,6 +212,7 @@ class Positions:
             position=position,
             cause=why,
         )
+        REPLACED.labels(topic=partition.topic).inc()
         if partition.topic == entity_topic("pod", self._settings.topic_prefix):
             # What was in the log and not read is lost: Pods may have come and gone unseen (P2).
             await asyncio.to_thread(restart_after_loss, self._database, why)

@@ -3,11 +3,10 @@
 from typing import Final
 
 import httpx2
-from lightkube.core.exceptions import ConfigError
 
-from consumers.kube import wire
 from consumers.kube.names import ENI_CONFIG, SYSTEM_NAMESPACE
 from consumers.kube.port import KubeObject, NotFound
+from consumers.kube.reads import get_object, list_objects
 from consumers.kube.resources import (
     ENI_CONFIG_MAP,
     NAMESPACES,
@@ -42,26 +41,26 @@ def explain_live_pod(
     Raises NothingToExplain, OperatorError where the CRDs are missing, KubeError, and ObjectError
     for a Pod that can't be read.
     """
-    obj = manifest or _get(client, PODS, name, namespace)
+    obj = manifest or get_object(client, PODS, name, namespace)
     if obj is None:
         raise NothingToExplain(
             f"Pod {namespace}/{name} does not exist: check the name, or explain its manifest: "
             f"eni-ledger explain pod {namespace}/{name} --file pod.yaml"
         )
-    found = _get(client, NAMESPACES, namespace)
+    found = get_object(client, NAMESPACES, namespace)
     if found is None and manifest is None:
         raise NothingToExplain(f"namespace {namespace} does not exist")
     view = ClusterView(
         podnetworkings=[PodNetworking.from_object(each) for each in _list(client, PODNETWORKINGS)],
         namespace_labels=text_map_at(found or {}, "metadata", "labels"),
-        podeni=_get(client, PODENIS, name, namespace),
+        podeni=get_object(client, PODENIS, name, namespace),
         eni_config=_eni_config(client),
     )
     return explain_pod(obj, namespace, view, policy)
 
 
 def _eni_config(client: httpx2.Client) -> EniConfig | EniConfigError | None:
-    found = _get(client, ENI_CONFIG_MAP, ENI_CONFIG, SYSTEM_NAMESPACE)
+    found = get_object(client, ENI_CONFIG_MAP, ENI_CONFIG, SYSTEM_NAMESPACE)
     if found is None:
         return None
     try:
@@ -70,28 +69,8 @@ def _eni_config(client: httpx2.Client) -> EniConfig | EniConfigError | None:
         return wrong
 
 
-def _get(
-    client: httpx2.Client, resource: Resource, name: str, namespace: str = ""
-) -> KubeObject | None:
-    target = f"{resource.rbac} {namespace}/{name}" if namespace else f"{resource.rbac} {name}"
-    try:
-        return _call(client, "get", target, resource.path(namespace, name))
-    except NotFound:
-        return None
-
-
 def _list(client: httpx2.Client, resource: Resource) -> list[KubeObject]:
     try:
-        return list(_call(client, "list", resource.rbac, resource.path()).get("items") or [])
+        return list(list_objects(client, resource))
     except NotFound as missing:
         raise OperatorError(f"{resource.rbac} {NOT_INSTALLED}") from missing
-
-
-def _call(client: httpx2.Client, verb: str, target: str, path: str) -> KubeObject:
-    try:
-        response = client.get(path)
-    except (httpx2.HTTPError, ConfigError) as failure:
-        raise wire.unreachable(verb, target, failure) from failure
-    if not response.is_success:
-        raise wire.refused_response(verb, target, response)
-    return wire.decode_object(verb, target, response.content)

@@ -24,7 +24,7 @@ from consumers.kube.resources import Resource
 
 _log = structlog.get_logger(__name__)
 
-#: A watch that is silent for longer is opened again: a real API server sends a bookmark a minute.
+#: A watch that is silent for longer is looked into: a real API server sends a bookmark a minute.
 WATCH_SILENCE_S: Final = 90.0
 WATCH_LENGTH_S: Final = 300
 BACKOFF_BASE_S: Final = 0.2
@@ -158,6 +158,7 @@ class Reflector:
         self._failures = 0
         self._listed_at: float | None = None
         self._unwatched_list: int | None = None
+        self._in_doubt = False
 
     async def run(self) -> None:
         """List, watch, and begin again as needed, until cancelled. What the sink raises ends it."""
@@ -185,7 +186,7 @@ class Reflector:
         self._unwatched_list = None
         if self._before_list is not None:
             await self._before_list()
-        listing = await self._list_page(None)
+        listing = await self._list_page(None, self._page_size)
         version = _version(listing.metadata.resource_version)
         _log.info("listing", resource=self.resource.rbac, reason=reason, version=version)
         await self._sink([Relisted(reason, version)])
@@ -198,7 +199,7 @@ class Reflector:
                 await self._sink(batch)
             if not listing.metadata.continue_:
                 break
-            listing = await self._list_page(listing.metadata.continue_)
+            listing = await self._list_page(listing.metadata.continue_, self._page_size)
         missing = {key: known for key, known in self.known.items() if key not in found}
         self.known = found
         self._listed_at = self._monotonic()
@@ -211,11 +212,12 @@ class Reflector:
             await self._sink([_vanished(key, known, version) for key, known in missing.items()])
         await self._sink([Bookmark(mark, gap=not resumes)])
         self.place = mark
+        self._in_doubt = False
         self._unwatched_list = None if mark == version else version
 
-    async def _list_page(self, token: str | None) -> _List:
+    async def _list_page(self, token: str | None, limit: int) -> _List:
         path, parameters = self.resource.collection()
-        parameters["limit"] = str(self._page_size)
+        parameters["limit"] = str(limit)
         if token:
             parameters["continue"] = token
         target = self.resource.rbac
@@ -276,6 +278,8 @@ class Reflector:
         """One watch from our place until the server ends it. Raises _PlaceLostError or
         KubeError."""
         assert self.place is not None, "the list sets the place"
+        if self._in_doubt:
+            await self._prove_place(self.place)
         path, parameters = self.resource.collection()
         parameters |= {
             "watch": "true",
@@ -302,6 +306,7 @@ class Reflector:
                 await response.aclose()
         except httpx2.ReadTimeout:
             _log.info("watch silent, opened again", resource=self.resource.rbac, place=self.place)
+            self._in_doubt = True
         except (httpx2.HTTPError, ConfigError) as failure:
             raise wire.unreachable("watch", self.resource.rbac, failure) from failure
         if self.place != before:
@@ -312,6 +317,18 @@ class Reflector:
             # Ended at once with nothing in it: not a failure, but not to be repeated at full
             # speed either.
             await self._pause()
+
+    async def _prove_place(self, place: int) -> None:
+        """Ask where history is, after an outage or a silence. Raises _PlaceLostError or KubeError.
+
+        A restored API server accepts a watch from a place that it has not reached yet, and is then
+        silent until it gets there: no error, not even a bookmark (seen on kube-apiserver 1.36).
+        """
+        page = await self._list_page(None, 1)
+        version = _version(page.metadata.resource_version)
+        if version < place:
+            raise _PlaceLostError(f"the API server is at {version}, our place is {place}")
+        self._in_doubt = False
 
     async def _refuse_unless_ok(self, response: httpx2.Response) -> None:
         if response.is_success:
@@ -396,6 +413,7 @@ class Reflector:
 
     async def _back_off(self, failure: KubeError) -> None:
         self._failures += 1
+        self._in_doubt = self._in_doubt or isinstance(failure, Unreachable)
         self._report(False, str(failure))
         _log.warning(
             "not following",

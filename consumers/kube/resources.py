@@ -53,6 +53,16 @@ PODENIS: Final = Resource(GROUP, VERSION, "podenis", namespaced=True)
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", namespaced=True)
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", namespaced=True)
 CONFIG_MAPS: Final = Resource("", "v1", "configmaps", namespaced=True)
+SECRETS: Final = Resource("", "v1", "secrets", namespaced=True)
+DAEMON_SETS: Final = Resource("apps", "v1", "daemonsets", namespaced=True)
+CRDS: Final = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False)
+NETWORK_INTERFACES: Final = Resource(GROUP, VERSION, "networkinterfaces", namespaced=False)
+MUTATING_WEBHOOKS: Final = Resource(
+    "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", namespaced=False
+)
+VALIDATING_WEBHOOKS: Final = Resource(
+    "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", namespaced=False
+)
 EVENTS: Final = Resource("events.k8s.io", "v1", "events", namespaced=True)
 ENI_CONFIG_MAP: Final = Resource(
     "",

@@ -59,7 +59,7 @@ def load_config(settings: KubeSettings) -> SingleConfig:
         if settings.kubeconfig is not None:
             loaded = KubeConfig.from_file(settings.kubeconfig)
         else:
-            loaded = KubeConfig.from_env()
+            loaded = KubeConfig.from_env(service_account=settings.service_account)
         config = loaded.get(settings.context)
     except (ConfigError, KeyError, OSError, msgspec.ValidationError) as refused:
         raise KubeConfigError(
@@ -112,7 +112,7 @@ def from_status(
     resource = target.split(" ", 1)[0]
     if code in (401, 403):
         step = (
-            f"grant verb {verb} on {resource} to this identity: deploy/README.md lists the rights"
+            f"grant verb {verb} on {resource} to this identity: deploy/rbac has it for each process"
             if code == 403
             else "the credentials are not accepted: check the kubeconfig or the service account"
         )

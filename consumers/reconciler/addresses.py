@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from consumers.cloud.port import AVAILABLE, Eni, EniQuery
 from consumers.reconciler.describing import describe
-from consumers.reconciler.tools import Pause, Tools
+from consumers.reconciler.tools import Pause, Tools, about
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Address
-from ledger.store.book import Story, holders_of, lock_allocations, not_before_last_end, record
+from ledger.store.book import Story, append, holders_of, lock_allocations, not_before_last_end
 from ledger.store.database import constraint_of, ledger_now
 from ledger.store.places import read_vswitches
 from ledger.store.work import Claim, WorkKey, signal
@@ -129,8 +129,9 @@ def _correct(
         if locked is None or locked.version != holder.version:
             return
         now = ledger_now(connection)
-        record(connection, [Story(holder.id, locked, (entry,), cause)], now)
+        [(state, ids)] = append(connection, [Story(holder.id, locked, (entry,), cause)], now)
         signal(connection, [WorkKey(holder.cluster, "pod", holder.namespace, holder.pod)], now)
+    _log.warning("corrected by a look", **about(state), entries=list(ids), kind=entry.kind)
 
 
 def _park(
@@ -163,5 +164,5 @@ def _park(
             )
             entries.insert(0, disputed)
         fenced.record(a, entries, {"conflict": True})
-    _log.error("disputed claim: parked", allocation=str(a.id), cause=parked.reason)
+    _log.error("disputed claim: parked", **about(a), cause=parked.reason)
     return None

@@ -13,11 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from consumers.cloud.port import IN_USE, Eni
 from consumers.kube.port import KubeObject
 from consumers.reconciler.addresses import address_of
-from consumers.reconciler.tools import Tools
+from consumers.reconciler.tools import Tools, about
 from ledger.rules.adoption import UsedEni, adopt
 from ledger.rules.pods import PodFacts
 from ledger.store import sweeps, work
-from ledger.store.book import Story, read_pod, record
+from ledger.store.book import Story, append, read_pod
 from ledger.store.database import ledger_now
 from ledger.store.work import Claim, WorkKey
 
@@ -44,9 +44,7 @@ def adopt_ordered(
         else:
             used = {eni: _used(tools, found[eni]) for eni in ids if eni in found}
             why = _adopt_one(tools, held, podeni, used, orders[ids[0]])
-        if why is None:
-            _log.warning("taken into the book", pod=who, enis=ids, by=orders[ids[0]])
-        else:
+        if why is not None:
             _log.error("not adopted: it stays in quarantine", pod=who, enis=ids, cause=why)
 
 
@@ -76,11 +74,13 @@ def _adopt_one(
             if isinstance(judged, str):
                 return judged
             stories = [Story(a.allocation_id, a.before, a.entries, cause) for a in judged]
-            record(connection, stories, fenced.now)
+            reached = append(connection, stories, fenced.now)
             key = WorkKey(cluster, "pod", namespace, name)
             work.signal(connection, [key], ledger_now(connection))
     except IntegrityError as taken:
         return f"its addresses are claimed by another allocation: {taken.orig}"
+    for state, ids in reached:
+        _log.warning("taken into the book", **about(state), entries=list(ids), by=by)
     return None
 
 

@@ -17,8 +17,7 @@ from consumers.reconciler.addresses import address_of, record_address
 from consumers.reconciler.describing import describe
 from consumers.reconciler.eni_looks import NotYet, judge_open_call
 from consumers.reconciler.pod_events import tell_pod
-from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Fenced, Pause, Tools
-from consumers.runtime import metrics
+from consumers.reconciler.tools import THROTTLE_BACKOFF_S, Fenced, Pause, Tools, about
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
 from ledger.rules.planning import Call
@@ -29,8 +28,6 @@ from ledger.store.places import mark_vswitch_full
 from ledger.store.work import Claim
 
 _log = structlog.get_logger(__name__)
-
-CALLS = metrics.counter("cloud_calls", "cloud calls by API and outcome", ("api", "outcome"))
 
 #: Tags of every ENI (P4). Never the incumbent's creator tag: its garbage collection acts on it.
 CLUSTER_TAG, CREATOR_TAG, INTENT_TAG = "ack.aliyun.com", "creator", "eni-ledger/intent"
@@ -70,7 +67,7 @@ def _still_used(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
         return Pause(tools.backoff(held.attempt, now, cap_s=30), str(failed), problem=True)
     if why is None:
         return None
-    _log.error("an ENI is used that was to be taken away", cause=why)
+    _log.error("an ENI is used that was to be taken away", **about(a), cause=why)
     return Pause(tools.backoff(held.attempt, now), why, problem=True)
 
 
@@ -85,15 +82,11 @@ def carry_out(tools: Tools, held: Claim, intended: Intended) -> Pause | None:
     try:
         answer = _send(tools, intended.allocation.cluster, intent)
     except Throttled as throttled:
-        CALLS.labels(intent.api, "throttled").inc()
         return _throttled(tools, held, intended, throttled)
     except Refused as refused:
-        CALLS.labels(intent.api, "refused").inc()
         return _refused(tools, held, intended, refused)
     except Unknown as unknown:
-        CALLS.labels(intent.api, "unknown").inc()
         return _unknown(tools, held, intended, unknown)
-    CALLS.labels(intent.api, "done").inc()
     return _done(tools, held, intended, answer)
 
 
@@ -212,7 +205,7 @@ def _refused(tools: Tools, held: Claim, intended: Intended, said: Refused) -> Pa
             mark_vswitch_full(fenced.connection, vswitch, fenced.now)
         now = fenced.now
     tell_pod(tools, intended.allocation, intended.intent.api, str(said), failed=True)
-    _log.warning("the cloud refused", allocation=str(intended.allocation.id), cause=str(said))
+    _log.warning("the cloud refused", **about(intended.allocation), cause=str(said))
     if said.code in VSWITCH_FULL:
         return None  # the plan falls through to the next vSwitch in this same attempt
     return Pause(tools.backoff(held.attempt, now), str(said), problem=True)
@@ -262,9 +255,7 @@ def _unknown(tools: Tools, held: Claim, intended: Intended, said: Unknown) -> Pa
             entry = e.CallUnknown(intent=intent.id, code=said.code, message=said.message)
             fenced.record(intended.allocation, [entry], {"call": intent.api})
         until = fenced.now + tools.look_interval
-    _log.warning(
-        "outcome unknown: looking", allocation=str(intended.allocation.id), cause=str(said)
-    )
+    _log.warning("outcome unknown: looking", **about(intended.allocation), cause=str(said))
     return Pause(until, f"what became of {intent.api} is being found out")
 
 

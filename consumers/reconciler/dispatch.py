@@ -4,27 +4,28 @@ Any number of reconcilers share the work: a claim is a row lock that nobody wait
 token and a time. `work_once` is one claim from beginning to end, in the caller's thread.
 """
 
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from consumers.reconciler.podnetworkings import work_on_podnetworking
 from consumers.reconciler.pods import Outcome, work_on_pod
+from consumers.reconciler.shadow import would
 from consumers.reconciler.sweep import work_on_sweep
 from consumers.reconciler.tools import Tools
 from consumers.runtime import metrics
 from ledger.store import work
-from ledger.store.database import ledger_now
+from ledger.store.database import UNAVAILABLE, ledger_now, why_unavailable
 from ledger.store.work import Claim, ClaimLost
 
 _log = structlog.get_logger(__name__)
 
-TURNS = metrics.counter("reconciler_turns", "pieces of work taken up", ("kind",))
-TURN_SECONDS = metrics.histogram("reconciler_turn_seconds", "one turn, cloud calls included")
-LOST = metrics.counter("reconciler_claims_lost", "claims that another worker took over")
+TURNS = metrics.counter("reconciler_turns", "Pieces of work taken up", ("kind",))
+TURN_SECONDS = metrics.histogram("reconciler_turn_seconds", "One turn, cloud calls included")
+LOST = metrics.counter("reconciler_claims_lost", "Claims that another worker took over")
 
 
 _TURNS: dict[str, Callable[[Tools, Claim], Outcome]] = {
@@ -48,16 +49,33 @@ def claim_due(tools: Tools, limit: int) -> list[Claim]:
 
 
 def take_turn(tools: Tools, held: Claim) -> None:
-    """Work on a claim and give it back. What another worker took over is left to it."""
+    """Work on a claim and give it back. What another worker took over is left to it.
+
+    Every line that is logged meanwhile says what the turn is about.
+    """
+    with structlog.contextvars.bound_contextvars(**_about(held)):
+        _take_turn(tools, held)
+
+
+def _about(held: Claim) -> dict[str, object]:
+    """`allocations` and `entries` become known on the way: see `pods.py` and `Tools.after_commit`."""
+    key = held.key
+    if key.kind == "pod":
+        return {"pod": f"{key.namespace}/{key.name}", "allocations": [], "entries": []}
+    return {"work": f"{key.kind} {key.name}".strip()}
+
+
+def _take_turn(tools: Tools, held: Claim) -> None:
     TURNS.labels(held.key.kind).inc()
     try:
         with TURN_SECONDS.time():
-            outcome = _TURNS[held.key.kind](tools, held)
+            turn = would if tools.settings.shadow else _TURNS[held.key.kind]
+            outcome = turn(tools, held)
     except ClaimLost as lost:
         LOST.inc()
         _log.warning("another worker has taken over", work=str(lost))
         return
-    except OperationalError:
+    except UNAVAILABLE:
         raise
     except Exception as defect:  # noqa: BLE001 - the boundary of one Pod's turn
         # One Pod's defect must not stop the others; it is loud, and tried again ever more slowly.
@@ -131,14 +149,17 @@ class Dispatcher:
                 try:
                     claims = claim_due(self._tools, self._limit - self._busy)
                     self.unavailable = None
-                except OperationalError as unavailable:
-                    self.unavailable = str(unavailable.orig)
+                except UNAVAILABLE as unavailable:
+                    self.unavailable = why_unavailable(unavailable)
                     self._sleep(self.RETRY_S)
                     continue
                 for held in claims:
                     with self._wake:
                         self._busy += 1
-                    pool.submit(take_turn, self._tools, held).add_done_callback(self._done)
+                    # A pool's threads know nothing of ours: the process's name is in the context.
+                    context = contextvars.copy_context()
+                    turn = pool.submit(context.run, take_turn, self._tools, held)
+                    turn.add_done_callback(self._done)
                 if not claims or self._busy >= self._limit:
                     self._sleep(self._until_due() if not claims else self.POLL_S)
 
@@ -148,7 +169,7 @@ class Dispatcher:
             with self._tools.database.transaction() as connection:
                 due = work.next_due(connection, self._tools.settings.cluster_id)
                 now = ledger_now(connection)
-        except OperationalError:
+        except UNAVAILABLE:
             return self.RETRY_S
         if due is None:
             return self.POLL_S

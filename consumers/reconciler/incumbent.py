@@ -36,7 +36,7 @@ def why_not_master(kube: Kube, now: datetime) -> str | None:
                     f"{', '.join(running)} on: nothing is done beside it; scale it to 0, or set "
                     f"controllers to -pod,-pod-eni,-eni,-pod-networking in its {_CONFIG_KEY}"
                 )
-            return None
+            return _being_replaced(deployment)
         lease = kube.get_lease(SYSTEM_NAMESPACE, INCUMBENT)
     except KubeError as failed:
         return f"whether {INCUMBENT} runs can't be looked at: {failed}"
@@ -47,6 +47,20 @@ def why_not_master(kube: Kube, now: datetime) -> str | None:
             "incumbent still runs; nothing is done beside it"
         )
     return None
+
+
+def _being_replaced(deployment: Mapping[str, Any]) -> str | None:
+    """Replicas that read an earlier configuration may still have those controllers on."""
+    status = deployment.get("status", {})
+    replicas, updated = int(status.get("replicas", 0)), int(status.get("updatedReplicas", 0))
+    seen = status.get("observedGeneration")
+    unseen = seen is not None and int(seen) < int(deployment["metadata"].get("generation", 0))
+    if updated >= replicas and not unseen:
+        return None
+    return (
+        f"Deployment {SYSTEM_NAMESPACE}/{INCUMBENT} is being restarted: replicas of its earlier "
+        "configuration still run; nothing is done beside them"
+    )
 
 
 def _replicas(deployment: Mapping[str, Any]) -> int:

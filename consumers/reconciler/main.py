@@ -6,6 +6,7 @@ clock is the database's own, and that the schema is the one this code knows.
 
 import asyncio
 import contextlib
+import functools
 import random
 import threading
 from collections.abc import Callable
@@ -14,23 +15,24 @@ from uuid import uuid4
 
 import psycopg
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from consumers.cloud.aliyun import aliyun_cloud
-from consumers.cloud.settings import CloudSettings, DefaultChain, StaticKey, TokenFile
+from consumers.cloud.settings import cloud_settings
 from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.kube.port import KubeError
 from consumers.reconciler.dispatch import Dispatcher
 from consumers.reconciler.incumbent import why_not_master
+from consumers.reconciler.measuring import keep_measured
 from consumers.reconciler.sealing import keep_sealed
+from consumers.reconciler.shadow import looking_only
 from consumers.reconciler.tools import Tools
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
-from ledger.store.database import FROZEN_AFTER_S, Database
+from ledger.store.database import FROZEN_AFTER_S, UNAVAILABLE, Database, why_unavailable
 from ledger.store.feed import stamp
 from ledger.store.guard import unsafe
-from ledger.store.incarnations import confirm_incarnation, unconfirmed
+from ledger.store.incarnations import begin_shadow, confirm_incarnation, unconfirmed
 from ledger.store.places import WrongCluster, confirm_cluster
 from ledger.store.sweeps import begin_sweeping
 from ledger.store.work import CHANNEL
@@ -58,8 +60,15 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
     )
     kube = LightkubeAdapter.from_settings(settings.kube, instance="eni-ledger-reconciler")
     tools = Tools(
-        database, aliyun_cloud(_cloud(settings)), kube, settings, uuid4, random.SystemRandom()
+        database,
+        aliyun_cloud(cloud_settings(settings.cloud)),
+        kube,
+        settings,
+        uuid4,
+        random.SystemRandom(),
     )
+    if settings.shadow:
+        tools = looking_only(tools)
     try:
         if await _guarded(tools, stop, health):
             await _reconcile(tools, stop, health)
@@ -76,24 +85,6 @@ def _require(settings: Settings) -> None:
         if not value:
             variable = "ENI_LEDGER_" + name.upper().replace(".", "__")
             raise SettingMissing(f"setting {name} is empty: set {variable}")
-
-
-def _cloud(settings: Settings) -> CloudSettings:
-    cloud = settings.cloud
-    source: DefaultChain | StaticKey | TokenFile = DefaultChain()
-    if cloud.credential_path is not None:
-        source = TokenFile(cloud.credential_path)
-    elif cloud.access_key_id and cloud.access_key_secret:
-        source = StaticKey(cloud.access_key_id, cloud.access_key_secret.get_secret_value())
-    return CloudSettings(
-        region_id=cloud.region_id,
-        ecs_endpoint=cloud.ecs_endpoint,
-        vpc_endpoint=cloud.vpc_endpoint,
-        protocol=cloud.protocol,
-        connect_timeout_s=cloud.connect_timeout_s,
-        read_timeout_s=cloud.read_timeout_s,
-        credentials=source,
-    )
 
 
 async def _guarded(tools: Tools, stop: asyncio.Event, health: Health) -> bool:
@@ -119,11 +110,15 @@ def _unsafe(tools: Tools) -> str | None:
                 return why
             confirm_cluster(connection, tools.settings.cluster_id, uid)
             begin_sweeping(connection, tools.settings.cluster_id)
+            if tools.settings.shadow:
+                why = begin_shadow(connection, tools.settings.cluster_id)
+        if why is not None:
+            return why
         _confirm_incarnation(tools)
     except (KubeError, WrongCluster) as refused:
         return str(refused)
-    except OperationalError as unavailable:
-        return f"PostgreSQL: {unavailable.orig}"
+    except UNAVAILABLE as unavailable:
+        return f"PostgreSQL: {why_unavailable(unavailable)}"
     return None
 
 
@@ -132,6 +127,7 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     dispatcher.hold_back("whether the incumbent runs has not been looked at yet")
     running = asyncio.create_task(asyncio.to_thread(dispatcher.run))
     sealing = asyncio.create_task(keep_sealed(tools.database, stop))
+    measuring = asyncio.create_task(keep_measured(tools, stop))
     listening = threading.Thread(
         target=_listen, args=(tools.database.dsn, dispatcher.wake, stop), daemon=True
     )
@@ -139,7 +135,10 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     look_at = 0.0
     while not stop.is_set():
         if asyncio.get_running_loop().time() >= look_at:
-            master = await asyncio.to_thread(why_not_master, tools.kube, datetime.now(UTC))
+            # A shadow does nothing beside anybody.
+            shadow = tools.settings.shadow
+            look = functools.partial(why_not_master, tools.kube, datetime.now(UTC))
+            master = None if shadow else await asyncio.to_thread(look)
             dispatcher.hold_back(master)
             health.ready("work", master is None, master or "")
             look_at = asyncio.get_running_loop().time() + _MASTER_EVERY_S
@@ -153,6 +152,7 @@ async def _reconcile(tools: Tools, stop: asyncio.Event, health: Health) -> None:
     dispatcher.stop()
     await running
     await sealing
+    await measuring
 
 
 def _keep_the_book(tools: Tools) -> None:
@@ -161,8 +161,8 @@ def _keep_the_book(tools: Tools) -> None:
         _confirm_incarnation(tools)
         with tools.database.transaction() as connection:
             stamp(connection)
-    except OperationalError as unavailable:
-        _log.warning("the feed waits for PostgreSQL", cause=str(unavailable.orig))
+    except UNAVAILABLE as unavailable:
+        _log.warning("the feed waits for PostgreSQL", cause=why_unavailable(unavailable))
 
 
 def _confirm_incarnation(tools: Tools) -> None:

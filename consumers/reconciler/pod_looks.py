@@ -64,7 +64,7 @@ def look_at_pod(tools: Tools, held: Claim, step: LookAtPod, about: Surroundings)
         if standing is not None:
             _withdraw(fenced, step.allocations, standing, cause)
         pause = _judge(tools, fenced, step, answer, about, cause)
-    tools.wake_waiting(fenced)
+    tools.after_commit(fenced)
     return pause
 
 

@@ -21,7 +21,7 @@ from ledger.store.work import Claim, ClaimLost
 
 _log = structlog.get_logger(__name__)
 
-WRITES = metrics.counter("podeni_writes", "writes of PodENIs by verb", ("verb",))
+WRITES = metrics.counter("podeni_writes", "Writes of PodENIs by verb", ("verb",))
 
 _WRITES_MAX = 12
 

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Connection
 
 from consumers.reconciler.ambiguity import tell_ambiguity
+from consumers.reconciler.bind_times import observe_binds
 from consumers.reconciler.calls import make_call
 from consumers.reconciler.eni_looks import look_at_motion
 from consumers.reconciler.instance_types import look_at_instance_type
@@ -70,7 +71,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Turn:
+class Turn:
     """What has had its chance in this turn."""
 
     pauses: dict[UUID | str, Pause] = field(default_factory=dict)
@@ -84,15 +85,16 @@ class _Turn:
 
 def work_on_pod(tools: Tools, held: Claim) -> Outcome:
     """Take one Pod as far as it goes now. Raises ClaimLost where another worker has taken over."""
-    turn = _Turn()
+    turn = Turn()
     allocations: list[Allocation] = []
     unlisted = look_where_unlisted(tools, held)
     if unlisted is not None:
         return Outcome(unlisted.until, unlisted.why, problem=True)
     for _ in range(STEPS_MAX):
-        allocations, about, brake = _surroundings(tools, held, turn)
+        allocations, about, brake = surroundings(tools, held, turn)
         if not allocations:
             return _nothing_held(tools, held)
+        structlog.contextvars.bind_contextvars(allocations=[str(a.id) for a in allocations])
         if brake is not None:
             return Outcome(about.now + timedelta(seconds=5), f"paused: {brake}", problem=True)
         step = plan(allocations, about)
@@ -106,9 +108,10 @@ def work_on_pod(tools: Tools, held: Claim) -> Outcome:
     return Outcome(tools.now() + PROBLEM_AGAIN, "the plan does not end", problem=True)
 
 
-def _surroundings(
-    tools: Tools, held: Claim, turn: _Turn
+def surroundings(
+    tools: Tools, held: Claim, turn: Turn
 ) -> tuple[list[Allocation], Surroundings, str | None]:
+    """What is held under the Pod's name, what the plan needs to know, and the brake on everything."""
     key = held.key
     with tools.database.transaction() as connection:
         allocations = read_pod(connection, key.cluster, key.namespace, key.name)
@@ -160,7 +163,7 @@ def _node_facts(obj: dict[str, object] | None) -> NodeFacts | str | None:
         return str(unusable)
 
 
-def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Turn) -> None:
+def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: Turn) -> None:
     """Take one step; what has to wait is left aside for the rest of the turn."""
     match step:
         case Settle(allocation):
@@ -185,6 +188,7 @@ def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Tur
             turn.asked.add("podeni")
             if pause is None and step.phase == "Bind":
                 _tell_bound(tools, step)
+                observe_binds(tools, step.allocations)
                 tell_ambiguity(tools, step.allocations[0])
         case CheckPodEni():
             turn.asked.add("podeni")
@@ -197,7 +201,7 @@ def _take(tools: Tools, held: Claim, step: Step, about: Surroundings, turn: _Tur
             raise AssertionError("a wait is no step to take")
 
 
-def _note(turn: _Turn, what: UUID | str, pause: Pause | None) -> None:
+def _note(turn: Turn, what: UUID | str, pause: Pause | None) -> None:
     if pause is not None:
         turn.pauses[what] = pause
 
@@ -213,7 +217,7 @@ def _outcome(
     held: Claim,
     allocations: list[Allocation],
     wait: Wait,
-    turn: _Turn,
+    turn: Turn,
     now: datetime,
 ) -> Outcome:
     """When to look again, and the event where a person has to do something."""

@@ -20,9 +20,10 @@ SEAL_EVERY_S = 2.0
 #: The head in the log has left the database by itself, wherever logs are shipped to.
 TELL_HEAD_EVERY = 1000
 
-SEALED_POSITION = metrics.gauge("sealed_position", "feed position up to which entries are sealed")
-UNSEALED = metrics.gauge("unsealed_entries", "entries that no seal protects yet")
-UNSEALED_AGE = metrics.gauge("unsealed_seconds", "age of the oldest entry that is not sealed yet")
+TAIL = metrics.Snapshot(fresh_s=30)
+SEALED_POSITION = TAIL.gauge("sealed_position", "Feed position up to which entries are sealed")
+UNSEALED = TAIL.gauge("unsealed_entries", "Entries that no seal protects yet")
+UNSEALED_AGE = TAIL.gauge("unsealed_seconds", "Age of the oldest entry that is not sealed yet")
 
 
 async def keep_sealed(database: Database, stop: asyncio.Event) -> None:
@@ -43,9 +44,10 @@ async def keep_sealed(database: Database, stop: asyncio.Event) -> None:
         except Exception:  # noqa: BLE001 - the boundary: a defect here must not stop allocations
             _log.exception("sealing failed: this is a defect, please report it")
         else:
-            SEALED_POSITION.set(tail.sealed)
-            UNSEALED.set(tail.entries)
-            UNSEALED_AGE.set(tail.age.total_seconds() if tail.age else 0)
+            with TAIL.renewed():
+                SEALED_POSITION.set(tail.sealed)
+                UNSEALED.set(tail.entries)
+                UNSEALED_AGE.set(tail.age.total_seconds() if tail.age else 0)
         if sealed is not None:
             if seals % TELL_HEAD_EVERY == 0:
                 _log.info("sealed", position=sealed.position, hash=sealed.hash)

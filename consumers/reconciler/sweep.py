@@ -7,8 +7,8 @@ Then the destructive brake is pulled, once, until a person has accepted what sta
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import get_args
 
 import structlog
 
@@ -19,15 +19,15 @@ from consumers.reconciler.calls import CLUSTER_TAG, CREATOR, CREATOR_TAG, INTENT
 from consumers.reconciler.describing import describe, page_interval
 from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.pods import Outcome
-from consumers.reconciler.tools import Pause, Tools
+from consumers.reconciler.tools import Pause, Tools, about
 from consumers.runtime import metrics
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Phase
-from ledger.rules.drift import Finding, FindingKind, SeenEni, cut_off, judge_drift, remedy
+from ledger.rules.drift import Finding, SeenEni, cut_off, judge_drift, remedy
 from ledger.rules.podeni import why_in_use
 from ledger.rules.podeni_drift import at_rest, judge_podeni
 from ledger.store import brakes, sweeps, work
-from ledger.store.book import Story, append_remark, lock_allocations, record
+from ledger.store.book import Story, append, append_remark, lock_allocations
 from ledger.store.database import ledger_now
 from ledger.store.work import Claim, WorkKey
 
@@ -35,21 +35,23 @@ _log = structlog.get_logger(__name__)
 
 SWEEP_EVERY = timedelta(seconds=60)
 
-QUARANTINED = metrics.gauge(
-    "quarantined_enis", "ENIs about which cloud and ledger disagree", ("kind",)
+#: Shown by whoever swept last: the next one may be another's.
+LAST = metrics.Snapshot(fresh_s=180)
+DIFFERENT = LAST.gauge(
+    "podenis_different", "PodENIs at rest that did not show what is held, as of the last sweep"
 )
-DIFFERENT = metrics.gauge(
-    "podenis_different", "PodENIs at rest that do not show what is held, as of the last sweep"
-)
-PERIOD = metrics.gauge("sweep_period_seconds", "time between two sweeps")
-LASTED = metrics.gauge("sweep_seconds", "how long the last whole sweep took")
-COMPARED = metrics.gauge("sweep_enis", "ENIs that the last whole sweep compared")
+PERIOD = LAST.gauge("sweep_period_seconds", "Time between two sweeps")
+LASTED = LAST.gauge("sweep_seconds", "How long the last whole sweep took")
+COMPARED = LAST.gauge("sweep_enis", "ENIs that the last whole sweep compared")
 
 
 def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
     """One sweep, to its end; due again after its period."""
     cluster, began = held.key.cluster, tools.now()
     answer = describe(tools, held, EniQuery(tags={CLUSTER_TAG: cluster, CREATOR_TAG: CREATOR}))
+    if isinstance(answer, Pause):
+        return Outcome(answer.until, answer.why, problem=answer.problem)
+    answer = _with_adopted(tools, held, answer)
     if isinstance(answer, Pause):
         return Outcome(answer.until, answer.why, problem=answer.problem)
     try:
@@ -63,7 +65,7 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
         if item.get("eni", {}).get("id")
     }
     findings, live = _compare(tools, held, answer, podenis, shown)
-    _look_at_podenis(tools, podenis, live)
+    different = _look_at_podenis(tools, podenis, live)
     try:
         adopt_ordered(tools, held, answer.value, podenis)
     except KubeError as failed:
@@ -78,10 +80,29 @@ def work_on_sweep(tools: Tools, held: Claim) -> Outcome:
                 pass
     period = max(SWEEP_EVERY, answer.calls * page_interval(tools))
     ended = tools.now()
-    PERIOD.set(period.total_seconds())
-    LASTED.set((ended - began).total_seconds())
-    COMPARED.set(len(answer.value))
+    with LAST.renewed(fresh_s=3 * period.total_seconds()):
+        DIFFERENT.set(different)
+        PERIOD.set(period.total_seconds())
+        LASTED.set((ended - began).total_seconds())
+        COMPARED.set(len(answer.value))
     return Outcome(ended + period)
+
+
+def _with_adopted(
+    tools: Tools, held: Claim, answer: Answer[tuple[Eni, ...]]
+) -> Answer[tuple[Eni, ...]] | Pause:
+    """The look with those of the ledger's ENIs that our tags don't show: adopted ones keep the
+    incumbent's (nothing is retagged), and a hand may have taken a tag off. By their ids, so that
+    nobody's else is among them, and none that is there counts as missing."""
+    with tools.database.transaction() as connection:
+        live = sweeps.live_by_eni(connection, held.key.cluster)
+    unseen = tuple(sorted(live.keys() - {eni.id for eni in answer.value}))
+    if not unseen:
+        return answer
+    more = describe(tools, held, EniQuery(eni_ids=unseen))
+    if isinstance(more, Pause):
+        return more
+    return replace(answer, value=answer.value + more.value, calls=answer.calls + more.calls)
 
 
 def _compare(
@@ -122,15 +143,15 @@ def _compare(
             cause = {"sweep": answer.request_id}
             if brakes.pull(connection, cluster, "destructive", "sweep", reason, now, cause):
                 _log.error("destructive decisions stand still", cause=reason)
-    for kind in get_args(FindingKind):
-        QUARANTINED.labels(kind).set(sum(finding.kind == kind for finding in findings))
     return findings, live
 
 
 def _look_at_podenis(
     tools: Tools, podenis: Sequence[KubeObject], live: Mapping[str, Allocation]
-) -> None:
-    """What no event told: a PodENI missing or different. The Pod's own turn looks itself, and acts."""
+) -> int:
+    """What no event told: a PodENI missing or different. The Pod's own turn looks itself, and acts.
+
+    Returns of how many Pods."""
     found = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in podenis}
     pods: dict[tuple[str, str], list[Allocation]] = {}
     for a in live.values():
@@ -141,10 +162,10 @@ def _look_at_podenis(
         resting = at_rest(allocations)
         if resting and judge_podeni(found.get(name), resting, now) is not None:
             due.add(WorkKey(resting[0].cluster, "pod", *name))
-    DIFFERENT.set(len(due))
     if due:
         with tools.database.transaction() as connection:
             work.signal(connection, due, now)
+    return len(due)
 
 
 def _release_leak(tools: Tools, held: Claim, finding: Finding) -> None:
@@ -188,9 +209,12 @@ def _record_lost(tools: Tools, a: Allocation, finding: Finding, request_id: str)
         if not entries:
             return
         now = ledger_now(connection)
-        record(connection, [Story(a.id, locked, tuple(entries), {"sweep": request_id})], now)
+        story = Story(a.id, locked, tuple(entries), {"sweep": request_id})
+        [(state, ids)] = append(connection, [story], now)
         work.signal(connection, [WorkKey(a.cluster, "pod", a.namespace, a.pod)], now)
-    _log.error("an ENI was lost behind our back", pod=f"{a.namespace}/{a.pod}", what=finding.detail)
+    _log.error(
+        "an ENI was lost behind our back", **about(state), entries=list(ids), what=finding.detail
+    )
     if parked is not None:
         note = f"{parked.reason}. {parked.next_step}"
         tell_pod(tools, a, "AttachNetworkInterface", note, failed=True)

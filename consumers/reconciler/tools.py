@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection
 
 from consumers.cloud.port import Cloud
@@ -17,12 +18,14 @@ from consumers.runtime.settings import Settings
 from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Entry
 from ledger.rules.instance_types import carrier_of
-from ledger.store.book import Story, lock_allocations, lock_pods, record
+from ledger.store.book import Story, append, lock_allocations, lock_pods
 from ledger.store.brakes import read_brakes
 from ledger.store.database import Database, ledger_now
 from ledger.store.incarnations import unconfirmed
 from ledger.store.sweeps import last_sweep
 from ledger.store.work import Bucket, Claim, crowd, hold_on, signal_unplaced, take_permit
+
+_log = structlog.get_logger(__name__)
 
 #: Nothing destructive is decided on a comparison of cloud and ledger older than this.
 SWEEP_TOO_OLD = timedelta(minutes=10)
@@ -179,7 +182,7 @@ class Tools:
         with self.database.transaction() as connection:
             fenced = self.fence(connection, held, planned, same_version=same_version, busy=busy)
             yield fenced
-        self.wake_waiting(fenced)
+        self.after_commit(fenced)
 
     def fence(
         self,
@@ -200,37 +203,60 @@ class Tools:
                 raise StateMoved(f"{a.namespace}/{a.pod} {a.interface}")
         return Fenced(connection, states, self.keep(connection, held, busy))
 
-    def wake_waiting(self, fenced: "Fenced") -> None:
-        """Slots were freed: Pods that wait for room on those instances look again now.
+    def after_commit(self, fenced: "Fenced") -> None:
+        """Say what was recorded, and wake Pods that wait for room where slots were freed.
 
-        After the commit, in a transaction of its own: it takes other Pods' work rows, and two
-        workers that each hold their own and want the other's would deadlock. A crash in between
-        costs a minute, after which they look by themselves.
+        After the commit: a line about entries that were rolled back would be a lie. Waking takes a
+        transaction of its own, since it takes other Pods' work rows, and two workers that each hold
+        their own and want the other's would deadlock. A crash in between costs a minute, after
+        which they look by themselves.
         """
+        for recorded in fenced.recorded:
+            _log.info("recorded", **recorded)
+            structlog.contextvars.bind_contextvars(entries=recorded["entries"])
         if not fenced.freed:
             return
         with self.database.transaction() as connection:
             signal_unplaced(connection, fenced.freed, ledger_now(connection))
 
 
+def about(a: Allocation) -> dict[str, str]:
+    """What every log line about an allocation says of it."""
+    return {
+        "allocation": str(a.id),
+        "pod": f"{a.namespace}/{a.pod}",
+        "interface": a.interface,
+    }
+
+
 @dataclass(slots=True)
 class Fenced:
     """An open transaction with locked allocations; `record` appends to one of them.
 
-    `freed` are the (cluster, instance id) on which entries recorded here freed a slot.
+    `freed` are the (cluster, instance id) on which entries recorded here freed a slot, `recorded`
+    what the log will say of them.
     """
 
     connection: Connection
     states: dict[UUID, Allocation]
     now: datetime
     freed: set[tuple[str, str]] = field(default_factory=set)
+    recorded: list[dict[str, Any]] = field(default_factory=list)
 
     def record(self, a: Allocation, entries: Sequence[Entry], cause: dict[str, Any]) -> Allocation:
         """Append entries to the locked state of `a`; returns the state reached."""
         before = self.states[a.id]
         story = Story(a.id, before, tuple(entries), cause)
-        [state] = record(self.connection, [story], self.now)
+        [(state, ids)] = append(self.connection, [story], self.now)
         self.states[a.id] = state
+        self.recorded.append(
+            {
+                **about(state),
+                "entries": list(ids),
+                "kinds": [entry.kind for entry in entries],
+                "version": state.version,
+            }
+        )
         left = carrier_of(before)
         if left is not None and left != carrier_of(state):
             self.freed.add((a.cluster, left.instance_id))

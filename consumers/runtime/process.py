@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from consumers.runtime import metrics
 from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health, serve_health
 from consumers.runtime.logging import configure_logging
@@ -26,6 +27,7 @@ def run_process(name: str, room_main: RoomMain, settings: Settings) -> int:
     0: stopped as asked. 1: it failed or ended unasked; the cause is logged once, with its trace.
     """
     configure_logging(settings.log, name)
+    metrics.identify(settings.cluster_id)
     return asyncio.run(_run(name, room_main, settings))
 
 

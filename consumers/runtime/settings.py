@@ -76,6 +76,11 @@ class KubeSettings(_Section):
         default=None, description="path; absent: in-cluster, then KUBECONFIG"
     )
     context: str | None = None
+    service_account: Path = Field(
+        default=Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        description="directory of token, ca.crt and namespace, in a cluster; the token is read anew "
+        "when it is refused",
+    )
     page_size: int = Field(default=500, ge=1, le=5000, description="objects per list page")
     request_timeout_s: Seconds = 10.0
 
@@ -254,6 +259,11 @@ class Settings(BaseSettings):
     )
     local_stack: bool = Field(
         default=False, description="only the embedded stack sets this: its clock may be replaced"
+    )
+    shadow: bool = Field(
+        default=False,
+        description="record and report only: nothing is written to Kubernetes or the cloud, and no "
+        "webhook is registered; going live is `eni-ledger adopt`",
     )
     postgres: PostgresSettings = PostgresSettings()
     kafka: KafkaSettings = KafkaSettings()

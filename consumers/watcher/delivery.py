@@ -9,6 +9,7 @@ import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from consumers.contract.events import Encoded
+from consumers.contract.kafka_trouble import explain
 from consumers.runtime import metrics
 
 _log = structlog.get_logger(__name__)
@@ -99,7 +100,8 @@ class Delivery:
         try:
             return sorted(await self._producer.partitions_for(topic))
         except KafkaError as failure:
-            self._report(False, f"Kafka does not say the partitions of {topic}: {failure!r}")
+            why = explain(failure, topic=topic)
+            self._report(False, f"Kafka does not say the partitions of {topic}: {why}")
             return []
 
     async def _attempt(
@@ -129,9 +131,8 @@ class Delivery:
         else:
             self._doubted = True
             FAILED.labels(topic=topic).inc(len(waiting))
-            self._report(
-                False, f"Kafka does not take {len(waiting)} records of {topic}: {failure!r}"
-            )
+            why = explain(failure, topic=topic)
+            self._report(False, f"Kafka does not take {len(waiting)} records of {topic}: {why}")
         return waiting
 
     async def _trusted(self) -> bool:

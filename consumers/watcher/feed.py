@@ -23,7 +23,7 @@ from consumers.watcher.position import Place, Position, adopt, advance, begin_li
 
 _log = structlog.get_logger(__name__)
 
-WATERMARK = metrics.gauge("watcher_watermark", "resourceVersion of the last heartbeat", ("entity",))
+WATERMARK = metrics.gauge("watcher_watermark", "ResourceVersion of the last heartbeat", ("entity",))
 EPOCH = metrics.gauge("watcher_epoch", "Epoch of the messages produced", ("entity",))
 LISTS = metrics.counter("watcher_lists", "Lists begun", ("entity", "reason"))
 UNREADABLE = metrics.counter("watcher_unreadable", "Objects of a wrong shape", ("entity",))

@@ -59,7 +59,7 @@ async def read_last_place(settings: KafkaSettings, topic: str, cluster: str) -> 
                 return await _search(consumer, partitions, cluster, settings.message_bytes_max)
     except (KafkaError, TimeoutError) as failure:
         raise HistoryError(f"the end of {topic} can't be read: {failure!r}") from failure
-    raise HistoryError(f"the topic {topic} does not exist: create it (deploy/kafka)")
+    raise HistoryError(f"the topic {topic} does not exist: create it with `eni-ledger topics`")
 
 
 async def _search(

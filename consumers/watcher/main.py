@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from consumers.contract import kafka_client
 from consumers.contract.kafka_client import KafkaSetupError, ensure_topics, producer_options
+from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import ENTITIES, Entity, entity_topic
 from consumers.kube import resources, wire
 from consumers.kube.reflector import Reflector
@@ -28,6 +29,7 @@ from consumers.watcher.delivery import Delivery
 from consumers.watcher.feed import Feed
 from consumers.watcher.history import HistoryError, read_last_place
 from consumers.watcher.position import Place
+from consumers.watcher.reach import Reach
 
 _log = structlog.get_logger(__name__)
 
@@ -113,16 +115,18 @@ async def _watch(
         repair=repair,
         log_reset=lambda topic: reset[topic].set(),
     )
+    reach = Reach(kafka, lambda topic: reset[topic].set())
     feeds: list[Feed] = []
     try:
         async with asyncio.TaskGroup() as tasks:
             for entity in ENTITIES:
                 topic = entity_topic(entity, kafka.topic_prefix)
                 reset[topic] = asyncio.Event()
-                feed = _feed(settings, entity, topic, delivery, report_kafka)
+                feed = _feed(settings, entity, topic, delivery, reach, report_kafka)
                 feeds.append(feed)
                 tasks.create_task(_follow(settings, client, feed, reset[topic], health))
                 tasks.create_task(_beat(feed, settings.watcher.heartbeat_interval_s))
+            tasks.create_task(reach.watch())
     finally:
         await _finish(feeds, producer, graceful=stop.is_set())
 
@@ -132,10 +136,12 @@ def _feed(
     entity: Entity,
     topic: str,
     delivery: Delivery,
+    reach: Reach,
     report: Callable[[bool, str], None],
 ) -> Feed:
     async def read() -> Place | None:
         await ensure_topics(settings.kafka, [topic])
+        await reach.mark(topic)
         return await read_last_place(settings.kafka, topic, settings.cluster_id)
 
     async def read_place() -> Place | None:
@@ -237,8 +243,8 @@ async def _retried(
         try:
             result = await attempt()
         except (KafkaError, KafkaSetupError, HistoryError, OSError) as failure:
-            report(False, f"Kafka: {failure!s} ({type(failure).__name__})")
-            _log.warning("waiting for Kafka", cause=str(failure))
+            report(False, f"waiting for Kafka: {explain(failure)}")
+            _log.warning("waiting for Kafka", cause=explain(failure))
             await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter
             pause = min(RETRY_CAP_S, pause * 2)
         else:

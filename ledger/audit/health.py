@@ -86,8 +86,9 @@ def findings(connection: Connection, cluster: str) -> list[Finding]:
     found = [_difference(difference) for difference in check(connection)]
     found += _calls(connection, cluster)
     for scope, by, reason in connection.exec_driver_sql(_BRAKES, {"cluster": cluster}):
-        accept = by in ("sweep", incarnations.BY)
-        command = "verify --accept" if accept else f"resume {scope}"
+        command = "verify --accept" if by in incarnations.ACCEPTABLE else f"resume {scope}"
+        if by in incarnations.NOT_THE_TRUTH:
+            command = "adopt --dry-run"
         step = f"look at the cause, then `eni-ledger {command}`"
         found.append(Finding("a brake is pulled", scope, reason, step))
     found += _drift(connection, cluster)

@@ -98,8 +98,14 @@ def _adoption(
     new_id: Callable[[], UUID],
 ) -> Adoption:
     metadata = podeni["metadata"]
+    # A ledger that never looked at the vSwitch knows no CIDR, and would write that into the PodENI:
+    # a node agent derives the gateway from it.
+    words = {
+        "ipv4_cidr": eni.address.ipv4_cidr or item.get("ipv4CIDR", ""),
+        "ipv6_cidr": eni.address.ipv6_cidr or item.get("ipv6CIDR", ""),
+    }
     adopted = e.Adopted(
-        address=eni.address,
+        address=eni.address.model_copy(update=words),
         place=Place(
             node=node,
             instance_id=eni.instance_id,

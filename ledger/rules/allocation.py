@@ -111,6 +111,8 @@ def evolve(before: Allocation | None, recorded: Recorded) -> Allocation:
         if before is not None:
             raise ImpossibleEntry(f"allocation {before.id}: requested twice")
         return _opened(recorded, entry)
+    if before is None and isinstance(entry, e.CarriedForward):
+        before = carried_state(recorded.allocation_id, entry)
     if before is None:
         raise ImpossibleEntry(f"allocation {recorded.allocation_id}: begins with {entry.kind}")
     if recorded.version != before.version + 1:
@@ -132,6 +134,14 @@ def fold(story: Iterable[Recorded]) -> Allocation:
         state = evolve(state, recorded)
     if state is None:
         raise ImpossibleEntry("a story without entries has no state")
+    return state
+
+
+def carried_state(allocation_id: UUID, entry: e.CarriedForward) -> Allocation:
+    """The state that an entry carries. Raises ImpossibleEntry where it is another's."""
+    state = Allocation.model_validate(entry.state)
+    if state.id != allocation_id:
+        raise ImpossibleEntry(f"allocation {allocation_id}: carries {state.id} forward")
     return state
 
 
@@ -279,16 +289,38 @@ def _released(state: Allocation, entry: e.Released, at: datetime) -> Changes:
     return {"phase": Phase.RELEASED, "deleting_since": None}
 
 
+@_on(e.Returned)
+def _returned(state: Allocation, entry: e.Returned, at: datetime) -> Changes:
+    _must(state.intent is None, state, entry)
+    gone: Changes = {"phase": Phase.RELEASED, "released_why": "returned", "deleting_since": None}
+    return gone | {"ttl_due": None, "attachment": None, "parked": None}
+
+
 @_on(e.Adopted)
 def _adopted(state: Allocation, entry: e.Adopted, at: datetime) -> Changes:
     _must(state.phase is Phase.WANTED and state.intent is None, state, entry)
+    shown: Changes = {"podeni_phase": entry.podeni_phase, "podeni_uid": entry.podeni_uid}
+    if entry.stands == "disputed":
+        return shown
     same = state.address is not None and state.address.eni == entry.address.eni
     _must(same or state.attachment is None, state, entry)
-    on = (entry.place.instance_id, entry.place.trunk_eni_id)
-    shown: Changes = {"podeni_phase": "Bind", "podeni_uid": entry.podeni_uid}
-    held: Changes = {"place": entry.place, "address": entry.address}
-    attachment = _in_use(entry, *on, state.pod_uid, at)
-    return {"phase": Phase.BOUND, "attachment": attachment, **held, **shown}
+    pod_uid = entry.attached_for or state.pod_uid
+    held: Changes = {"place": entry.place, "address": entry.address, "attachment": None}
+    if entry.place is not None and entry.motion:
+        on = (entry.place.instance_id, entry.place.trunk_eni_id)
+        held["attachment"] = _in_use(entry, *on, pod_uid, at).model_copy(
+            update={"motion": entry.motion}
+        )
+    if entry.attached_for:
+        held |= {"found_gone": (*state.found_gone, entry.attached_for), "place": None}
+    match entry.stands:
+        case "bound":
+            _must(held["attachment"] is not None, state, entry)
+            held["phase"] = Phase.BOUND
+        case "reserved":
+            kept = {"phase": Phase.RESERVED, "reported_gone": None, "place": None}
+            held |= kept | {"absent_since": entry.absent_since, "ttl_due": entry.ttl_due}
+    return shown | held
 
 
 @_on(e.SecurityGroupsAsked)
@@ -475,3 +507,13 @@ def _parked(state: Allocation, entry: e.Parked, at: datetime) -> Changes:
 @_on(e.Unparked)
 def _unparked(state: Allocation, entry: e.Unparked, at: datetime) -> Changes:
     return {"parked": None}
+
+
+@_on(e.CarriedForward)
+def _carried_forward(state: Allocation, entry: e.CarriedForward, at: datetime) -> Changes:
+    """Nothing changes: what is carried is what the entries before it tell, in the fields of its time."""
+    carried = carried_state(state.id, entry)
+    differ = [n for n in carried.model_fields_set if getattr(carried, n) != getattr(state, n)]
+    if differ:
+        raise ImpossibleEntry(f"allocation {state.id}: carries another {', '.join(sorted(differ))}")
+    return {}

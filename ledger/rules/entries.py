@@ -6,7 +6,7 @@ cause, beside it. Times are aware UTC; ids are the cloud's or Kubernetes' own.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -188,18 +188,27 @@ class SecurityGroupsAsked(_Model):
 
 
 class Adopted(_Model):
-    """An ENI that the Pod uses was taken into the book, on a person's order; nothing was called.
+    """An ENI was taken into the book as it was found, on a person's order; nothing was called.
 
-    `inferred` says where each fact is from.
+    `inferred` says where each fact is from. `stands`: bound, a Pod uses it; wanted, it is on its way to
+    or from one; reserved, it is kept for the name; disputed, its PodENI names what another allocation
+    holds, and only the PodENI is this one's. `motion` is the ENI's, where a Pod does not just use it;
+    "" where it is attached to nothing. `attached_for` is an earlier Pod that it is attached for.
     """
 
     kind: Literal["adopted"] = "adopted"
     address: Address
-    place: Place
+    place: Place | None
     vlan: int | None
     eni_type: str
     podeni_uid: str
     inferred: tuple[str, ...]
+    stands: Literal["bound", "wanted", "reserved", "disputed"] = "bound"
+    podeni_phase: Literal["Initial", "Bind", "Detaching", "Unbind", "Deleting"] = "Bind"
+    motion: Literal["", "attaching", "attached", "detaching"] = "attached"
+    attached_for: str = ""
+    absent_since: datetime | None = None
+    ttl_due: datetime | None = None
 
 
 class Placed(_Model):
@@ -325,6 +334,16 @@ class Released(_Model):
     kind: Literal["released"] = "released"
 
 
+class Returned(_Model):
+    """The cluster was given back to another controller with this as it is: the ENI and its PodENI stay,
+    and what becomes of them is no longer known here."""
+
+    kind: Literal["returned"] = "returned"
+    to: str
+    by: str
+    reason: str
+
+
 class Parked(_Model):
     """Nothing further is tried until a person or a new event changes something."""
 
@@ -340,6 +359,38 @@ class Unparked(_Model):
 
     kind: Literal["unparked"] = "unparked"
     by: str
+
+
+class OpenPeriod(_Model):
+    """The period of holding that lasts: which version opened it, and when."""
+
+    opened_by: int
+    since: datetime
+
+
+class OpenCall(_Model):
+    """A cloud call without an outcome yet, as its intent and the repetitions left it."""
+
+    intent: UUID
+    api: Api
+    client_token: str | None
+    parameters: dict[str, str]
+    intended_at: datetime
+    deadline: datetime
+
+
+class CarriedForward(_Model):
+    """What still held when older entries of the story went to an archive: the state is folded from here.
+
+    `state` is the whole allocation just before this entry, as `ledger.allocation.state` has it;
+    `disputed` are the ENIs that the story so far was parked over.
+    """
+
+    kind: Literal["carried-forward"] = "carried-forward"
+    state: dict[str, Any]
+    period: OpenPeriod | None = None
+    calls: tuple[OpenCall, ...] = ()
+    disputed: tuple[str, ...] = ()
 
 
 Entry = Annotated[
@@ -369,8 +420,10 @@ Entry = Annotated[
     | PodEniWritten
     | PodEniRestored
     | Released
+    | Returned
     | Parked
-    | Unparked,
+    | Unparked
+    | CarriedForward,
     Field(discriminator="kind"),
 ]
 

@@ -91,7 +91,7 @@ def next_restoring_write(
     dressed = _dressed(live, _metadata(allocations), _spec(allocations, False))
     if not bound:
         wanted = _reserved_status(status, allocations)
-        if status != wanted:
+        if _said(status) != _said(wanted):
             _refuse_in_use(live, allocations)
             return Write("replace-status", {**live, "status": wanted})
         return Write("replace", dressed) if dressed != live else None
@@ -296,11 +296,26 @@ def _dressed(live: Object, metadata: Object, spec: Object) -> Object:
 def _overlaid_spec(live: Object, ours: Object) -> Object:
     """Our spec over the live one, ENI by ENI: defaults that the server filled in are no difference."""
     shown = {item.get("eni", {}).get("id"): item for item in live.get("allocations", [])}
-    allocations = [
-        _overlaid(_without_ours(shown.get(item["eni"]["id"], {})), item)
-        for item in ours["allocations"]
-    ]
+    allocations = []
+    for item in ours["allocations"]:
+        base = shown.get(item["eni"]["id"], {})
+        allocations.append(_overlaid(_without_ours(base), _in_its_words(base, item)))
     return {**live, **ours, "allocations": allocations}
+
+
+def _in_its_words(base: Object, item: Object) -> Object:
+    """`item` as the live one says the same in other words: no difference, and no reason to write.
+
+    The incumbent leaves a single interface without a name, and carries a strategy that an Elastic
+    allocation makes no use of.
+    """
+    said = dict(item)
+    if base and item["interface"] == "eth0" and not base.get("interface"):
+        del said["interface"]
+    asked = base.get("allocationType") or {}
+    if item["allocationType"] == {"type": "Elastic"} and asked.get("type") == "Elastic":
+        said["allocationType"] = asked
+    return said
 
 
 # Fields that say what was allocated: where we show none, nobody else may.
@@ -413,7 +428,12 @@ def _last_seen(allocations: Sequence[Allocation], now: datetime) -> datetime:
 
 def _same_but_seen(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Equal apart from podLastSeen, which alone is no reason to write (P8)."""
-    return {**status, "podLastSeen": ""} == {**wanted, "podLastSeen": ""}
+    return _said({**status, "podLastSeen": ""}) == _said({**wanted, "podLastSeen": ""})
+
+
+def _said(status: Mapping[str, Any]) -> Object:
+    """Without empty texts: the incumbent leaves such fields out, and means the same."""
+    return {key: value for key, value in status.items() if value != ""}
 
 
 def kube_time(moment: datetime) -> str:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -34,8 +34,20 @@ class Story:
     cause: Cause
 
 
+class Reached(NamedTuple):
+    """What a story led to: the state, and the ids of the entries that were appended, in order."""
+
+    state: Allocation
+    entries: tuple[int, ...]
+
+
 def record(connection: Connection, stories: Sequence[Story], now: datetime) -> list[Allocation]:
-    """Append and project; returns the states reached, one a story, in order.
+    """`append`, for those who need no entry's id: the states reached, one a story, in order."""
+    return [reached.state for reached in append(connection, stories, now)]
+
+
+def append(connection: Connection, stories: Sequence[Story], now: datetime) -> list[Reached]:
+    """Append and project; returns what was reached, one a story, in order.
 
     `now` is the ledger's clock, read after the locks. Raises ImpossibleEntry for entries that can't
     follow, and sqlalchemy's IntegrityError where a claim is taken (the transaction is then void, so
@@ -69,7 +81,7 @@ def record(connection: Connection, stories: Sequence[Story], now: datetime) -> l
             ending.append(rows.EndingRow(state.id, turnover.closed_by))
         if turnover.opened is not None:
             beginning.append(rows.tenure_row(state, *turnover.opened))
-    connection.exec_driver_sql(sql["append_entries"], {"at": now, **rows.columns(written)})
+    ids = _append_entries(connection, written, now)
     if ending:
         connection.exec_driver_sql(sql["close_tenures"], {"at": now, **rows.columns(ending)})
     connection.exec_driver_sql(
@@ -80,7 +92,26 @@ def record(connection: Connection, stories: Sequence[Story], now: datetime) -> l
     for story, state in zip(stories, reached, strict=True):
         for entry in story.entries:
             _project_call(connection, state, entry, now)
-    return reached
+    return [
+        Reached(
+            state,
+            tuple(
+                ids[state.id, state.version - behind]
+                for behind in reversed(range(len(story.entries)))
+            ),
+        )
+        for story, state in zip(stories, reached, strict=True)
+    ]
+
+
+def _append_entries(
+    connection: Connection, written: Sequence[rows.EntryRow], now: datetime
+) -> dict[tuple[UUID | None, int | None], int]:
+    """Returns the ids, by allocation and version."""
+    found = connection.exec_driver_sql(
+        queries("book")["append_entries"], {"at": now, **rows.columns(written)}
+    )
+    return {(row.allocation_id, row.version): row.id for row in found}
 
 
 def _project_call(connection: Connection, state: Allocation, entry: Entry, now: datetime) -> None:
@@ -124,12 +155,11 @@ def append_remark(
     data: Mapping[str, Any],
     cause: Cause,
     now: datetime,
-) -> None:
-    """Append an entry that belongs to no allocation: a command, a brake, an alarm."""
+) -> int:
+    """Append an entry that belongs to no allocation: a command, a brake, an alarm. Returns its id."""
     row = rows.EntryRow(cluster, None, None, kind, json.dumps(dict(cause)), json.dumps(dict(data)))
-    connection.exec_driver_sql(
-        queries("book")["append_entries"], {"at": now, **rows.columns([row])}
-    )
+    [appended] = _append_entries(connection, [row], now).values()
+    return appended
 
 
 def read_pod(connection: Connection, cluster: str, namespace: str, pod: str) -> list[Allocation]:
@@ -209,6 +239,20 @@ def not_before_last_end(connection: Connection, address: Address, now: datetime)
         {"vpc": address.vpc, "ipv4": address.ipv4, "eni": address.eni},
     ).scalar_one_or_none()
     return now if last is None else max(now, last)
+
+
+def read_newest_life(connection: Connection, allocation_id: UUID) -> list[Recorded]:
+    """The entries of an allocation since a Pod last asked for it, in order."""
+    found = connection.exec_driver_sql(queries("book")["newest_life"], {"id": allocation_id})
+    return [
+        Recorded(
+            allocation_id=allocation_id,
+            version=row.version,
+            recorded_at=row.recorded_at,
+            entry=e.read_entry(row.kind, row.data),
+        )
+        for row in found
+    ]
 
 
 def _by_pod(states: Iterable[Allocation]) -> dict[tuple[str, str, str], list[Allocation]]:

@@ -6,8 +6,15 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import (
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
 # Every process's transactions ask the next thing within milliseconds: who is silent for this long
 # is frozen, and others must take over within ten seconds.
@@ -16,6 +23,18 @@ FROZEN_AFTER_S = 5.0
 #: What says that the database is not there, or went away in the middle: nothing has happened, and
 #: the same can be tried again.
 UNAVAILABLE = (OperationalError, InterfaceError, PendingRollbackError)
+
+#: A server that is cut off says nothing at all. Found within ten seconds, where Linux alone would
+#: wait for hours (idle) or a quarter of one (with something sent). The DSN may say otherwise.
+CUT_OFF = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+#: PostgreSQL's word for a write on a standby, or on a primary that was demoted.
+READ_ONLY = "25006"
 
 # PostgreSQL's words for "try the whole transaction again": the database chose a victim.
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
@@ -44,9 +63,17 @@ class Database:
             f"-c idle_in_transaction_session_timeout={int(idle_in_transaction_s * 1000)}"
         )
 
+        cut_off: dict[str, Any] = {
+            name: value for name, value in CUT_OFF.items() if name not in conninfo_to_dict(dsn)
+        }
+
         def connect() -> psycopg.Connection[Any]:
             return psycopg.connect(
-                dsn, application_name=application_name, options=options, connect_timeout=5
+                dsn,
+                application_name=application_name,
+                options=options,
+                connect_timeout=5,
+                **cut_off,
             )
 
         self.engine: Engine = create_engine(
@@ -56,6 +83,7 @@ class Database:
             max_overflow=0,
             pool_pre_ping=True,
         )
+        event.listen(self.engine, "handle_error", _read_only_is_not_there, retval=True)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -74,13 +102,33 @@ class Database:
     @contextmanager
     def session(self) -> Iterator[Connection]:
         """A connection whose transactions the caller ends; closed for good afterwards."""
-        with self.engine.connect() as connection:
-            yield connection
-        self.close()
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Give back every connection."""
         self.engine.dispose()
+
+
+def _read_only_is_not_there(context: ExceptionContext) -> BaseException | None:
+    """A server that takes no writes is not the ledger's any more: a failover has passed it by.
+
+    So it counts as unavailable, and no connection to it is used again: the next one is made anew,
+    and finds the primary where the DSN lists both with target_session_attrs=read-write.
+    """
+    refused = context.original_exception
+    connection = context.connection
+    if getattr(refused, "sqlstate", None) != READ_ONLY or connection is None:
+        return None
+    if connection.get_execution_options().get("postgresql_readonly"):
+        return None  # we asked for it: a write there is our own mistake
+    context.is_disconnect = True
+    return OperationalError(
+        context.statement, context.parameters, refused, connection_invalidated=True
+    )
 
 
 def ledger_now(connection: Connection) -> datetime:
@@ -96,6 +144,11 @@ def is_unavailable(error: Exception) -> bool:
         or sqlstate(error) in ("", None)
         or str(sqlstate(error))[:2] in ("08", "57")
     )
+
+
+def why_unavailable(error: SQLAlchemyError) -> str:
+    """The cause of one of UNAVAILABLE in one line, in the driver's words where it has any."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def sqlstate(error: Exception) -> str | None:

@@ -49,7 +49,8 @@ def decide(connection: Connection, news: Collection[ObjectKey], new_id: NewId) -
     for entity in ("pod", "podeni"):
         found: list[tuple[PodName, list[Story]]] = []
         for key in named:
-            if key.entity == entity:
+            # Of an adopted Pod that was gone already nothing was ever heard: nothing follows from that.
+            if key.entity == entity and key in seen:
                 name = (key.cluster, key.namespace, key.name)
                 stories = _stories_of(seen[key], name, held.get(name, ()), new_id, decided)
                 found.append((name, stories))

@@ -11,11 +11,17 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ledger.store.absences import restart_every_ttl
-from ledger.store.brakes import pull
+from ledger.store.brakes import pull, read_brakes
 from ledger.store.database import ledger_now
 
 #: Who pulled the brake, as `verify --accept` looks for it.
 BY = "incarnation"
+BY_ADOPTION = "adoption"
+#: Brakes that a person lets go by accepting what `verify` shows.
+ACCEPTABLE = ("sweep", BY, BY_ADOPTION)
+#: Brakes that say that this ledger is not the truth here: only an adoption lets them go.
+BY_SHADOW, BY_RETURN = "shadow", "handover return"
+NOT_THE_TRUTH = (BY_SHADOW, BY_RETURN)
 
 _NEWEST = "SELECT number, home, ledger.home() AS here FROM ledger.incarnation ORDER BY number DESC LIMIT 1"
 
@@ -27,6 +33,14 @@ def unconfirmed(connection: Connection) -> str | None:
         return "where this ledger runs has not been noted yet"
     if newest.home != newest.here:
         return f"the ledger ran on {newest.home}, and runs on {newest.here}"
+    return None
+
+
+def not_the_truth(connection: Connection, cluster: str) -> str | None:
+    """Why this ledger may not be acted on in a cluster before an adoption; None where it may."""
+    for brake in read_brakes(connection, cluster):
+        if brake.scope == "all" and brake.pulled_by in NOT_THE_TRUTH:
+            return brake.reason
     return None
 
 
@@ -63,6 +77,47 @@ def confirm_incarnation(
     what = f"incarnation {number} of the ledger: it ran on {newest.home}, and runs on {newest.here}"
     _stop(connection, cluster, number, what)
     return what
+
+
+def begin_shadow(connection: Connection, cluster: str) -> str | None:
+    """Mark this ledger as a shadow's, which nothing may act on; why not, where it is a live one's."""
+    for brake in read_brakes(connection, cluster):
+        if brake.pulled_by == BY_SHADOW:
+            return None
+    live: int = connection.exec_driver_sql(
+        "SELECT count(*) FROM ledger.allocation "
+        "WHERE cluster = %(cluster)s AND phase <> 'released' AND eni IS NOT NULL",
+        {"cluster": cluster},
+    ).scalar_one()
+    if live:
+        return (
+            f"this ledger is the truth of cluster {cluster} ({live} ENIs): a shadow needs a database "
+            "of its own; set ENI_LEDGER_POSTGRES__DSN"
+        )
+    reason = "a shadow's ledger is nobody's truth: going live is `eni-ledger adopt --apply`"
+    pull(connection, cluster, "all", BY_SHADOW, reason, ledger_now(connection), {"shadow": True})
+    return None
+
+
+def begin_by_adoption(connection: Connection, cluster: str, by: str, what: str) -> None:
+    """Begin an incarnation because what stands was taken over from elsewhere (P11).
+
+    Nothing is taken away in this cluster until a person has accepted what `verify` shows. TTLs go on
+    as they were found: no observation was lost.
+    """
+    number = newest_incarnation(connection) + 1
+    connection.exec_driver_sql(
+        "INSERT INTO ledger.incarnation (number, home, began_at) "
+        "VALUES (%(number)s, ledger.home(), ledger.now())",
+        {"number": number},
+    )
+    reason = (
+        f"incarnation {number} of the ledger: {what}; look at `eni-ledger verify`, then "
+        "`eni-ledger verify --accept`"
+    )
+    cause = {"command": "adopt --apply", "by": by, "incarnation": number}
+    now = ledger_now(connection)
+    pull(connection, cluster, "destructive", BY_ADOPTION, reason, now, cause)
 
 
 def _but_timeline(home: str) -> str:

@@ -44,7 +44,14 @@ class Unpublished:
 
 
 class FeedBroken(Exception):  # noqa: N818 - names what was found
-    """The feed has a hole: the text says where. Nothing beyond it can be published without a gap."""
+    """The feed has a hole: the text says where. Nothing beyond it can be published without a gap.
+
+    `archive` has what is missing, where that is known: it was moved away.
+    """
+
+    def __init__(self, why: str, archive: str | None = None) -> None:
+        super().__init__(why)
+        self.archive = archive
 
 
 def claim(connection: Connection, topic: str, token: UUID) -> Cursor | None:
@@ -86,8 +93,24 @@ def read_unpublished(connection: Connection, after: int, limit: int) -> list[Unp
     entries = [Unpublished(*row) for row in found]
     for expected, entry in enumerate(entries, after + 1):
         if entry.position != expected:
-            raise FeedBroken(f"position {expected} of the feed is missing, or its entry is")
+            raise _broken(connection, expected)
+    if not entries and _archive_with(connection, after + 1) is not None:
+        raise _broken(connection, after + 1)
     return entries
+
+
+def _broken(connection: Connection, position: int) -> FeedBroken:
+    archive = _archive_with(connection, position)
+    if archive is None:
+        return FeedBroken(f"position {position} of the feed is missing, or its entry is")
+    return FeedBroken(f"position {position} is in archive {archive}, which was moved away", archive)
+
+
+def _archive_with(connection: Connection, position: int) -> str | None:
+    found: str | None = connection.exec_driver_sql(
+        queries("outbox")["archive_with"], {"position": position}
+    ).scalar_one_or_none()
+    return found
 
 
 def lag(connection: Connection, topic: str) -> int:

@@ -21,15 +21,21 @@ def confirm_cluster(connection: Connection, cluster: str, kube_system_uid: str) 
         "VALUES (%(cluster)s, %(uid)s, ledger.now()) ON CONFLICT (cluster) DO NOTHING",
         {"cluster": cluster, "uid": kube_system_uid},
     )
-    known = connection.exec_driver_sql(
-        "SELECT kube_system_uid FROM ledger.cluster WHERE cluster = %(cluster)s",
-        {"cluster": cluster},
-    ).scalar_one()
+    known = known_cluster_uid(connection, cluster)
     if known != kube_system_uid:
         raise WrongCluster(
             f"cluster id {cluster!r} means the cluster whose kube-system has uid {known}, and this "
             f"API server's has {kube_system_uid}: correct the kubeconfig, or use another cluster id"
         )
+
+
+def known_cluster_uid(connection: Connection, cluster: str) -> str | None:
+    """The kube-system uid of the cluster that an id means; None before the first sight of it."""
+    known: str | None = connection.exec_driver_sql(
+        "SELECT kube_system_uid FROM ledger.cluster WHERE cluster = %(cluster)s",
+        {"cluster": cluster},
+    ).scalar_one_or_none()
+    return known
 
 
 def read_vswitches(connection: Connection, ids: Sequence[str]) -> dict[str, VSwitchFacts]:

@@ -3,10 +3,13 @@
 The fold here is the one that wrote the tables, entry by entry instead of batch by batch; what it
 gives has to be identical, row for row. Both stream: what is held in memory is one story, or one
 batch of them.
+
+Where older entries went to an archive, a story begins with the entry that carries it forward, and
+rows that were over before are left alone; `with_archive` folds everything from the beginning.
 """
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,10 +20,12 @@ from uuid import UUID
 from sqlalchemy import Connection, CursorResult
 
 from ledger.rules.allocation import Allocation, Recorded, evolve
+from ledger.rules.carrying import carried_calls
 from ledger.rules.cloud_calls import CloudCall, follow
-from ledger.rules.entries import read_entry
-from ledger.rules.tenures import Turnover
+from ledger.rules.entries import CarriedForward, read_entry
+from ledger.rules.tenures import Turnover, holding_of
 from ledger.store import rows
+from ledger.store.archives import away
 from ledger.store.named_sql import queries
 
 #: Allocations that are written together.
@@ -85,8 +90,28 @@ class Told:
     calls: tuple[CloudCall, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Up to which version, and when, an allocation's rows rest on archives."""
+
+    version: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What the entries at hand tell of one allocation. `told` is None where all are archived."""
+
+    allocation_id: UUID
+    told: "Told | BrokenStory | None"
+    settled: Settled | None
+
+
 def tell(story: list[Recorded]) -> Told:
-    """Fold one whole story. Entries of one moment may open one period at most."""
+    """Fold one story, from its request or from where it was carried forward.
+
+    Entries of one moment may open one period at most.
+    """
     state: Allocation | None = None
     periods: list[Period] = []
     calls: dict[UUID, CloudCall] = {}
@@ -94,6 +119,9 @@ def tell(story: list[Recorded]) -> Told:
         turnover = Turnover()
         for recorded in moment:
             earlier, state = state, evolve(state, recorded)
+            if earlier is None and isinstance(recorded.entry, CarriedForward):
+                periods, calls = _carried(state, recorded.entry), carried_calls(recorded.entry)
+                continue
             turnover.follow(earlier, state)
             call = follow(calls, recorded.entry, at)
             if call is not None:
@@ -101,7 +129,9 @@ def tell(story: list[Recorded]) -> Told:
         assert state is not None
         if turnover.closed_by is not None:
             last = periods.pop()
-            periods.append(Period(last.row, last.since, at, turnover.closed_by))
+            # One that was carried within its first moment may end in it: it never lasted.
+            if last.since < at:
+                periods.append(Period(last.row, last.since, at, turnover.closed_by))
         if turnover.opened is not None:
             row = rows.tenure_row(state, *turnover.opened)
             periods.append(Period(row, at, None, None))
@@ -109,57 +139,106 @@ def tell(story: list[Recorded]) -> Told:
     return Told(state, tuple(periods), tuple(calls.values()))
 
 
-def stories(connection: Connection) -> Generator[tuple[UUID, Told | BrokenStory]]:
-    """Every allocation's story, folded, in the order of their ids."""
-    with closing(_stream(connection, "stories")) as found:
-        for allocation_id, entries in groupby(found, key=lambda row: row.allocation_id):
-            story = list(entries)
-            try:
-                told: Told | BrokenStory = tell([_recorded(row) for row in story])
-            except Exception as impossible:  # noqa: BLE001 - whatever a hand-written entry does to it
-                told = BrokenStory(allocation_id, f"{type(impossible).__name__}: {impossible}")
-            yield allocation_id, told
+def _carried(state: Allocation, entry: CarriedForward) -> list[Period]:
+    holding = holding_of(state)
+    if holding is None or entry.period is None:
+        return []
+    row = rows.tenure_row(state, holding, entry.period.opened_by)
+    return [Period(row, entry.period.since, None, None)]
 
 
-def check(connection: Connection) -> list[Difference]:
+def stories(connection: Connection, *, with_archive: bool = False) -> Generator[Story]:
+    """Every allocation's story, folded, in the order of their ids.
+
+    `with_archive`: from their beginnings, which takes every archive to be attached.
+    """
+    with ExitStack() as opened:
+        entries = opened.enter_context(
+            closing(_stream(connection, "every_story" if with_archive else "stories"))
+        )
+        resting = opened.enter_context(closing(_stream(connection, "settled")))
+        settled = _Lookahead(() if with_archive else resting)
+        for allocation_id, found in groupby(entries, key=lambda row: row.allocation_id):
+            for each in settled.until(allocation_id):
+                yield Story(each.allocation_id, None, Settled(each.version, each.at))
+            after: Settled | None = None
+            if settled.next is not None and settled.next.allocation_id == allocation_id:
+                row = settled.take()
+                after = Settled(row.version, row.at)
+            story = [each for each in found if after is None or each.version > after.version]
+            yield Story(allocation_id, _tell(allocation_id, story) if story else None, after)
+        for each in settled.until(None):
+            yield Story(each.allocation_id, None, Settled(each.version, each.at))
+
+
+def _tell(allocation_id: UUID, story: Sequence[Any]) -> Told | BrokenStory:
+    try:
+        return tell([recorded_of(row) for row in story])
+    except Exception as impossible:  # noqa: BLE001 - whatever a hand-written entry does to it
+        return BrokenStory(allocation_id, f"{type(impossible).__name__}: {impossible}")
+
+
+def check(connection: Connection, *, with_archive: bool = False) -> list[Difference]:
     """Every row of allocation, tenure and cloud_call that differs from what the entries tell.
 
-    On a ledger at work it takes a transaction of one snapshot (`Database.snapshot`).
+    On a ledger at work it takes a transaction of one snapshot (`Database.snapshot`). Raises
+    ArchivesAway where the archives are wanted and not all there.
     """
+    if with_archive:
+        _want_archives(connection)
     differences: list[Difference] = []
     with ExitStack() as opened:
         tables = [
             _Table(name, opened.enter_context(closing(_stream(connection, f"held_{name}"))))
             for name in ("allocation", "tenure", "cloud_call")
         ]
-        for allocation_id, told in stories(connection):
-            if isinstance(told, BrokenStory):
-                differences.append(Difference("entry", str(allocation_id), told.why, None))
-            should = None if isinstance(told, BrokenStory) else _should_hold(told)
+        for story in opened.enter_context(closing(stories(connection, with_archive=with_archive))):
+            if isinstance(story.told, BrokenStory):
+                key = str(story.allocation_id)
+                differences.append(Difference("entry", key, story.told.why, None))
             for table in tables:
-                held = table.take(allocation_id, differences)
-                if should is not None:
-                    differences += _compare(table.name, held, should[table.name])
+                held = table.take(story.allocation_id, differences)
+                if not isinstance(story.told, BrokenStory):
+                    differences += _compare(table.name, held, story)
         for table in tables:
             table.take(None, differences)
     return differences
 
 
-def rebuild(connection: Connection) -> int:
+class ArchivesAway(Exception):  # noqa: N818 - names what was found
+    """Archives that are needed and were moved away: their names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"moved away: {', '.join(names)}")
+        self.names = tuple(names)
+
+
+def _want_archives(connection: Connection) -> None:
+    if missing := away(connection):
+        raise ArchivesAway([each.name for each in missing])
+
+
+def rebuild(connection: Connection, *, with_archive: bool = False) -> int:
     """Write allocation, tenure and cloud_call anew from the entries; returns how many allocations.
 
     One transaction: others wait, and see the old rows or the new ones. Raises BrokenStory where
-    entries tell no story; nothing is written then.
+    entries tell no story, and ArchivesAway; nothing is written then.
     """
+    if with_archive:
+        _want_archives(connection)
     # Before the entries are read: one committed in between would be missing from what is written.
     connection.exec_driver_sql(
         "LOCK TABLE ledger.allocation, ledger.tenure, ledger.cloud_call IN ACCESS EXCLUSIVE MODE"
     )
     for table in ("tenure", "cloud_call", "allocation"):
-        connection.exec_driver_sql(f"DELETE FROM ledger.{table}")  # noqa: S608 - our own names
+        everything = f"DELETE FROM ledger.{table}"  # noqa: S608 - our own names
+        connection.exec_driver_sql(
+            everything if with_archive else queries("rebuild")[f"empty_{table}"]
+        )
     count = 0
-    with closing(stories(connection)) as told:
-        while batch := [_whole(one) for _, one in islice(told, _BATCH)]:
+    with closing(stories(connection, with_archive=with_archive)) as found:
+        told = (_whole(each.told) for each in found if each.told is not None)
+        while batch := list(islice(told, _BATCH)):
             _write(connection, batch)
             count += len(batch)
     return count
@@ -210,6 +289,25 @@ def _call_row(state: Allocation, call: CloudCall) -> dict[str, Any]:
     }
 
 
+class _Lookahead:
+    """Rows in order, the next one visible before it is taken."""
+
+    def __init__(self, found: Iterable[Any]) -> None:
+        self._rows = iter(found)
+        self.next: Any = next(self._rows, None)
+
+    def take(self) -> Any:
+        taken, self.next = self.next, next(self._rows, None)
+        return taken
+
+    def until(self, allocation_id: UUID | None) -> Iterator[Any]:
+        """Those of allocations before this one; None: all that are left."""
+        while self.next is not None and (
+            allocation_id is None or self.next.allocation_id < allocation_id
+        ):
+            yield self.take()
+
+
 # --- comparing ------------------------------------------------------------------------------------
 
 
@@ -221,31 +319,51 @@ class _Table:
         self._rows = iter(found)
         self._next: Any = next(self._rows, None)
 
-    def take(self, allocation_id: UUID | None, differences: list[Difference]) -> dict[str, str]:
-        """Key -> content of the rows of this allocation; None: all that are left.
+    def take(self, allocation_id: UUID | None, differences: list[Difference]) -> dict[str, Any]:
+        """Key -> row of this allocation; None: all that are left.
 
         Rows of allocations before it have no entries: each is a difference.
         """
-        held: dict[str, str] = {}
+        held: dict[str, Any] = {}
         while self._next is not None:
             row = self._next
             if allocation_id is not None and row.allocation_id > allocation_id:
                 break
-            content = _text(row._mapping)
             if row.allocation_id == allocation_id:
-                held[row.key] = content
+                held[row.key] = row
             else:
-                differences.append(Difference(self.name, row.key, content, None))
+                differences.append(Difference(self.name, row.key, _text(row._mapping), None))
             self._next = next(self._rows, None)
         return held
 
 
-def _compare(table: str, held: Mapping[str, str], should: Mapping[str, str]) -> list[Difference]:
+def _compare(table: str, rows_: Mapping[str, Any], story: Story) -> list[Difference]:
+    should = _should_hold(story.told)[table] if isinstance(story.told, Told) else {}
+    held = {
+        key: _text(row._mapping)
+        for key, row in rows_.items()
+        if key in should or not _rests(table, row, story)
+    }
+    if table == "allocation" and story.told is None and not rows_:
+        should = {str(story.allocation_id): "a row that rests on an archive: --with-archive"}
     return [
         Difference(table, key, held.get(key), should.get(key))
         for key in {**should, **held}
         if held.get(key) != should.get(key)
     ]
+
+
+def _rests(table: str, row: Any, story: Story) -> bool:
+    """Whether a row is told by archived entries alone, so that those at hand can't judge it."""
+    if story.settled is None:
+        return False
+    match table:
+        case "allocation":
+            return story.told is None
+        case "tenure":
+            return row.closed_by is not None and bool(row.closed_by <= story.settled.version)
+        case _:
+            return row.settled_at is not None and bool(row.settled_at <= story.settled.at)
 
 
 def _should_hold(told: Told) -> dict[str, dict[str, str]]:
@@ -279,7 +397,8 @@ def _instant(moment: datetime | str | None) -> float | None:
     return parsed.timestamp()
 
 
-def _recorded(row: Any) -> Recorded:
+def recorded_of(row: Any) -> Recorded:
+    """An entry as the rules take it, from a row of `entry`."""
     return Recorded(
         allocation_id=row.allocation_id,
         version=row.version,

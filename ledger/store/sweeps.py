@@ -155,7 +155,9 @@ def disputed(connection: Connection, cluster: str, eni: str) -> bool:
         connection.exec_driver_sql(
             "SELECT EXISTS (SELECT FROM ledger.allocation a JOIN ledger.entry e ON e.allocation_id = a.id "
             "WHERE a.cluster = %(cluster)s AND a.parked IS NOT NULL AND a.phase <> 'released' "
-            "AND e.kind = 'parked' AND e.data -> 'disputed' ->> 'eni' = %(eni)s)",
+            # What was parked in entries that are archived now was carried forward.
+            "AND (e.kind = 'parked' AND e.data -> 'disputed' ->> 'eni' = %(eni)s "
+            "OR e.kind = 'carried-forward' AND e.data -> 'disputed' ? %(eni)s))",
             {"cluster": cluster, "eni": eni},
         ).scalar_one()
     )

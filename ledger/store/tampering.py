@@ -1,13 +1,15 @@
 """Holds the feed against its seals (P7): finds what was edited, deleted or put in, and names it.
 
-Streams: memory does not grow with the ledger. What is below the seal never changes, so it may be
-read while everything works.
+Streams: memory does not grow with the ledger. What is below the seal never changes but for its
+place: entries may move to an archive meanwhile, so it takes a transaction of one snapshot on a
+ledger at work. Of an archive that was moved away only its seals are held against each other.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
@@ -25,6 +27,7 @@ from ledger.rules.seals import (
     leaf,
     seal_hash,
 )
+from ledger.store.archives import Archive, read_archives
 from ledger.store.named_sql import queries
 from ledger.store.seal import SEAL_MAX, Tail, read_tail, unsealed
 
@@ -41,7 +44,8 @@ class Finding:
     """One thing that is not as it was sealed.
 
     `what` is one of edited, gone, put in, moved, seal edited, seal missing, chain broken, head
-    differs, not sealed. `position` is in the feed, `entry` an entry's id; None where there is none.
+    differs, archive differs, not sealed. `position` is in the feed, `entry` an entry's id; None
+    where there is none.
     """
 
     what: str
@@ -55,12 +59,15 @@ class Verdict:
     """What the comparison came to.
 
     `sealed` is the last seal that was compared, `agreeing` are the heads that this ledger continues,
-    `stopped_at` is the position where it ended early, at too many findings.
+    `stopped_at` is the position where it ended early, at too many findings. `entries` counts those
+    compared; `unseen` those that are only in archives that were moved away (`archives` has all).
     """
 
     sealed: Seal | None = None
     entries: int = 0
     seals: int = 0
+    unseen: int = 0
+    archives: Sequence[Archive] = ()
     tail: Tail | None = None
     findings: list[Finding] = field(default_factory=list)
     agreeing: list[Head] = field(default_factory=list)
@@ -98,14 +105,18 @@ class _Examination:
         #: The seal that rows are held against, and the one before: where a displaced entry is
         #: looked for before every seal is.
         self._near: tuple[Seal, ...] = ()
+        self._away: tuple[Archive, ...] = ()
 
     def run(self) -> Verdict:
         verdict = self._verdict
         # Read first: what is sealed meanwhile is of no interest.
         tail = verdict.tail = read_tail(self._connection)
+        verdict.archives = read_archives(self._connection)
+        self._away = tuple(each for each in verdict.archives if not each.here)
         try:
             self._compare(tail.sealed)
             self._compare_heads_beyond()
+            self._compare_archives()
             self._look_outside()
             self._judge_tail(tail)
         except _Enough:
@@ -117,10 +128,12 @@ class _Examination:
     def _compare(self, upto: int) -> None:
         bound = {"after": -(2**62), "upto": upto, "limit": None}
         with (
+            closing(self._stream("archived_rows", {}, 2000)) as archived,
             closing(self._stream("feed_rows", bound, 2000)) as found,
             closing(self._stream("seals", {}, 20)) as seals,
         ):
-            rows = _Lookahead(found)
+            # Archives have the beginning of the feed, in one piece.
+            rows = _Lookahead(chain(archived, found))
             for row in seals:
                 if row.upto > upto:
                     break
@@ -172,6 +185,10 @@ class _Examination:
         elif seal.previous != (before.hash if before else None):
             told = f"{name} does not continue the one before: one of the two was made anew"
             self._find("chain broken", seal.since, None, told)
+        for archive in self._verdict.archives:
+            if archive.last == seal.upto and archive.seal != seal.hash.hex():
+                told = f"archive {archive.name} ended with seal {archive.seal[:16]}…, {name} is another"
+                self._find("archive differs", seal.upto, None, told)
         for head in self._heads:
             if before is None:
                 self._compare_origin(head, seal)
@@ -192,6 +209,9 @@ class _Examination:
                 self._put_in(extra.position, extra.entry_id, told)
             sealed = seal.leaf(position)
             if rows.next is None or rows.next.position > position:
+                if any(each.first <= position <= each.last for each in self._away):
+                    self._verdict.unseen += 1
+                    continue
                 self._left(position, sealed, "nothing stands at its position")
                 continue
             self._compare_row(rows.take(), sealed)
@@ -233,6 +253,8 @@ class _Examination:
     def _moved(self, position: int, sealed: Leaf, place: int) -> None:
         [row] = self._connection.exec_driver_sql(
             self._sql["feed_rows"], {"after": place - 1, "upto": place, "limit": 1}
+        ).all() or self._connection.exec_driver_sql(
+            self._sql["archived_row"], {"entry_id": sealed.entry_id}
         )
         try:
             columns = differing_columns(FeedRow(*row), sealed)
@@ -263,6 +285,15 @@ class _Examination:
 
     def _put_in(self, position: int, entry_id: int, where: str) -> None:
         self._find("put in", position, entry_id, f"{where}; it was never sealed there")
+
+    def _compare_archives(self) -> None:
+        """The register against the entries that tell of it: a made-up archive would hide what is gone."""
+        for name, told_by, position in self._connection.exec_driver_sql(
+            self._sql["untold_archives"]
+        ).all():
+            if position is None or not any(a.first <= position <= a.last for a in self._away):
+                told = f"archive {name} is registered, and entry {told_by} does not tell of it"
+                self._find("archive differs", None, None, told)
 
     def _look_outside(self) -> None:
         """Entries that never went through the sequencer, so that no reader of the feed sees them."""

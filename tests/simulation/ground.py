@@ -22,6 +22,10 @@ CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE plpgsql VOL
     AS $$ BEGIN RETURN (SELECT at FROM ledger.virtual_clock); END $$;
 """
 
+_ARCHIVES = (
+    "SELECT tablename FROM pg_tables WHERE schemaname = 'ledger' AND tablename ~ '^entry_[0-9]'"
+)
+
 Reach = Callable[[str], None]
 
 
@@ -59,6 +63,8 @@ class Ground:
         with self._direct.transaction():
             # Entries refuse TRUNCATE by a trigger; a replica's session runs none.
             self._direct.execute("SET LOCAL session_replication_role = replica")
+            for (name,) in self.rows(_ARCHIVES):
+                self._direct.execute(f"DROP TABLE ledger.{name}")
             self._direct.execute(f"TRUNCATE {self._tables} RESTART IDENTITY")
             self._direct.execute("INSERT INTO ledger.virtual_clock VALUES (%s)", [START])
 

@@ -1,18 +1,23 @@
 """`python -m tests.simulation.run`: plays seeds, one after another, and says what they came to."""
 
 import argparse
+import logging
 import multiprocessing
 import os
+import queue
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
+
+import structlog
 
 from deploy.local.parts.postgres import create_database, start_postgres
 from ledger.store import migrate
@@ -21,12 +26,13 @@ from tests.simulation.simulation import Report, Simulation
 from tests.simulation.story import LIVES, write_story
 
 LAST_LINES = 60
-#: Longer than this no seed takes, on a busy machine either.
-SLOWEST_SEED_S = 600
+#: How often it is looked whether those who play are still alive.
+LOOK_EVERY_S = 5
 
 
 def play(ground: Ground, seed: int, lives: int = LIVES) -> Report:
-    """One seed from beginning to end."""
+    """One seed from beginning to end. Without a line for each entry that is recorded."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     return Simulation(ground, write_story(seed, lives)).run()
 
 
@@ -77,7 +83,7 @@ def play_side_by_side(dsns: list[str], seeds: range) -> Generator[Report, None, 
     try:
         left = len(workers)
         while left:
-            report = reports.get(timeout=SLOWEST_SEED_S)
+            report = _next(reports, workers)
             if report is None:
                 left -= 1
             else:
@@ -86,6 +92,16 @@ def play_side_by_side(dsns: list[str], seeds: range) -> Generator[Report, None, 
         for worker in workers:
             worker.terminate()
             worker.join()
+
+
+def _next(reports: "Queue[Report | None]", workers: Sequence[BaseProcess]) -> Report | None:
+    """The next report, however long a busy machine takes. Raises where a worker died."""
+    while True:
+        try:
+            return reports.get(timeout=LOOK_EVERY_S)
+        except queue.Empty:
+            if dead := [worker.exitcode for worker in workers if worker.exitcode]:
+                raise RuntimeError(f"a worker ended with exit code {dead[0]}: see above") from None
 
 
 def show(report: Report, lines: int | None) -> None:

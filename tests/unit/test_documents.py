@@ -137,14 +137,16 @@ def test_what_a_wrong_command_is_told() -> None:
     text = (
         "```sh\neni-ledger run everything && make nothing\n$ A=b eni-ledger release a/b  # c\n```"
     )
-    text += "\n`eni-ledger audit pot x/y`, `eni-ledger rebuild --chek`, `eni-ledger adopt --apply`"
+    text += (
+        "\n`eni-ledger audit pot x/y`, `eni-ledger rebuild --chek`, `eni-ledger adopted --apply`"
+    )
     assert [words[1] for words in commands_of(text)] == [
         "run",
         "nothing",
         "release",
         "audit",
         "rebuild",
-        "adopt",
+        "adopted",
     ]
     assert all(complaint(words) for words in commands_of(text))
 

@@ -52,6 +52,8 @@ export function cause(because) {
     );
   if (because.podeni !== undefined)
     return h("span", { class: "cause" }, t("cause.podeni"), " ", code(because.podeni));
+  if (because.archive !== undefined)
+    return h("span", { class: "cause" }, t("cause.archive"), " ", code(because.archive));
   if (because.command !== undefined)
     return h(
       "span",

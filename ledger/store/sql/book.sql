@@ -5,6 +5,7 @@ FROM unnest(%(cluster)b::text[], %(allocation_id)b::uuid[], %(version)b::int[], 
             %(cause)b::text[], %(data)b::text[])
      WITH ORDINALITY AS rows (cluster, allocation_id, version, kind, cause, data, position)
 ORDER BY position
+RETURNING id, allocation_id, version
 
 -- name: write_allocations
 INSERT INTO ledger.allocation (id, version, cluster, namespace, pod, interface, phase, parked, pod_uid, node,
@@ -106,3 +107,9 @@ ORDER BY created_at, id
 -- name: last_end_of_keys
 SELECT max(upper(during)) FROM ledger.tenure
 WHERE NOT upper_inf(during) AND ((vpc = %(vpc)s AND ipv4 = %(ipv4)s::inet) OR eni = %(eni)s)
+
+-- name: newest_life
+SELECT version, kind, recorded_at, data FROM ledger.entry
+WHERE allocation_id = %(id)s AND version >= (
+    SELECT max(version) FROM ledger.entry WHERE allocation_id = %(id)s AND kind IN ('requested', 'claimed'))
+ORDER BY version

@@ -94,8 +94,9 @@ WHERE cluster = %(cluster)s AND entity = 'podnetworking' AND alive
 ORDER BY namespace, name
 
 -- name: is_remarked
-SELECT 1 FROM ledger.entry
+SELECT 1 FROM ledger.every_entry
 WHERE cluster = %(cluster)s AND kind = 'missed-by-admission' AND data ->> 'uid' = %(uid)s
+LIMIT 1
 
 -- name: lock_observation
 SELECT epoch, resource_version FROM ledger.observation

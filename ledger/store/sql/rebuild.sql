@@ -2,6 +2,28 @@
 SELECT id, allocation_id, version, kind, recorded_at, data FROM ledger.entry
 WHERE allocation_id IS NOT NULL ORDER BY allocation_id, version
 
+-- name: every_story
+SELECT id, allocation_id, version, kind, recorded_at, data FROM ledger.every_entry
+WHERE allocation_id IS NOT NULL ORDER BY allocation_id, version
+
+-- name: settled
+SELECT allocation_id, max(settled_version) AS version, max(settled_at) AS at FROM ledger.archived_story
+GROUP BY allocation_id ORDER BY allocation_id
+
+-- name: empty_tenure
+DELETE FROM ledger.tenure t WHERE NOT EXISTS (
+    SELECT FROM ledger.archived_story s WHERE s.allocation_id = t.allocation_id AND t.closed_by <= s.settled_version)
+
+-- name: empty_cloud_call
+DELETE FROM ledger.cloud_call c WHERE NOT EXISTS (
+    SELECT FROM ledger.archived_story s WHERE s.allocation_id = c.allocation_id AND c.settled_at <= s.settled_at)
+
+-- name: empty_allocation
+DELETE FROM ledger.allocation a
+WHERE NOT EXISTS (SELECT FROM ledger.archived_story s WHERE s.allocation_id = a.id)
+   OR EXISTS (SELECT FROM ledger.entry e WHERE e.allocation_id = a.id AND e.version > (
+                  SELECT max(s.settled_version) FROM ledger.archived_story s WHERE s.allocation_id = a.id))
+
 -- name: held_allocation
 SELECT id AS allocation_id, id::text AS key,
     id, version, cluster, namespace, pod, interface, phase, parked, pod_uid, node, vpc,
@@ -45,3 +67,9 @@ FROM unnest(%(intent)b::uuid[], %(id)b::uuid[], %(cluster)b::text[], %(api)b::te
             %(outcome)b::text[], %(code)b::text[], %(request_id)b::text[])
      AS rows (intent, id, cluster, api, client_token, parameters, intended_at, deadline, settled_at, outcome,
               code, request_id)
+-- Settled within the moment in which its story was carried forward: it looked as if it rested on the archive.
+ON CONFLICT (intent) DO UPDATE SET
+    allocation_id = excluded.allocation_id, cluster = excluded.cluster, api = excluded.api,
+    client_token = excluded.client_token, parameters = excluded.parameters, intended_at = excluded.intended_at,
+    deadline = excluded.deadline, settled_at = excluded.settled_at, outcome = excluded.outcome,
+    code = excluded.code, request_id = excluded.request_id

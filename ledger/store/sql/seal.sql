@@ -12,6 +12,17 @@ WHERE f.position > %(after)s AND f.position <= %(upto)s
 ORDER BY f.position, f.entry_id
 LIMIT %(limit)s
 
+-- name: archived_rows
+SELECT a.position, a.id AS entry_id, a.cluster, a.allocation_id::text, a.version, a.kind,
+    trunc(extract(epoch FROM a.recorded_at) * 1000000)::text AS recorded_at, a.cause::text, a.data::text
+FROM ledger.archived_entry a
+ORDER BY a.position
+
+-- name: archived_row
+SELECT a.position, a.id AS entry_id, a.cluster, a.allocation_id::text, a.version, a.kind,
+    trunc(extract(epoch FROM a.recorded_at) * 1000000)::text AS recorded_at, a.cause::text, a.data::text
+FROM ledger.archived_entry a WHERE a.id = %(entry_id)s
+
 -- name: append_seal
 INSERT INTO ledger.seal (upto, since, sealed_at, entry_ids, row_hashes, column_checks, previous, hash)
 VALUES (%(upto)s, %(since)s, %(sealed_at)s, %(entry_ids)b::bigint[], %(row_hashes)b, %(column_checks)b, %(previous)b, %(hash)b)
@@ -24,12 +35,33 @@ FROM ledger.seal ORDER BY upto, since
 -- name: sealed_id
 SELECT entry_ids[%(position)s - since + 1] FROM ledger.seal WHERE since <= %(position)s AND upto >= %(position)s
 
+-- name: seals_from
+SELECT since, upto, trunc(extract(epoch FROM sealed_at) * 1000000)::text AS sealed_at,
+    entry_ids, row_hashes, column_checks, previous, hash
+FROM ledger.seal WHERE since >= %(first)s AND upto <= %(last)s ORDER BY upto
+
+-- name: seal_ending_at
+SELECT hash FROM ledger.seal WHERE upto = %(upto)s
+
 -- name: is_sealed
 SELECT EXISTS (SELECT FROM ledger.seal WHERE %(entry_id)s = ANY (entry_ids))
 
 -- name: whereabouts
-SELECT (SELECT min(position) FROM ledger.feed WHERE entry_id = %(entry_id)s),
-    EXISTS (SELECT FROM ledger.entry WHERE id = %(entry_id)s)
+SELECT coalesce((SELECT min(position) FROM ledger.feed WHERE entry_id = %(entry_id)s),
+                (SELECT min(position) FROM ledger.archived_entry WHERE id = %(entry_id)s)),
+    EXISTS (SELECT FROM ledger.every_entry WHERE id = %(entry_id)s)
+
+-- name: untold_archives
+-- Archives that no entry at hand tells of as they are registered, and the seal that has the entry that should.
+SELECT r.name, r.told_by,
+    (SELECT s.since + array_position(s.entry_ids, r.told_by) - 1 FROM ledger.seal s
+     WHERE s.upto > r.last_position AND r.told_by = ANY (s.entry_ids) LIMIT 1) AS position
+FROM ledger.archive r
+WHERE NOT EXISTS (
+    SELECT FROM ledger.every_entry e
+    WHERE e.id = r.told_by AND e.kind = 'archived' AND e.data ->> 'archive' = r.name
+      AND e.data ->> 'seal' = encode(r.seal, 'hex'))
+ORDER BY r.first_position
 
 -- name: outside_the_feed
 SELECT e.id, e.kind FROM ledger.entry e

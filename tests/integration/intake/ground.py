@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import RequestTimedOutError
 
 from consumers.contract.encode import encode_deleted, encode_observed
 from consumers.contract.events import Encoded
@@ -27,6 +28,7 @@ from consumers.contract.topics import entity_topic
 from consumers.intake.main import run
 from consumers.runtime.health import Health
 from consumers.runtime.settings import KafkaSettings, PostgresSettings, Settings
+from deploy.local.parts.apache_kafka import ApacheKafka, start_apache_kafka
 from deploy.local.parts.child import Child, start_child
 from deploy.local.parts.ports import LOOPBACK, free_port
 from deploy.local.parts.tansu import TansuBroker, start_tansu
@@ -95,8 +97,18 @@ def settings(bootstrap: str, prefix: str, dsn: str, **kafka: Any) -> Settings:
 @contextlib.asynccontextmanager
 async def producing(configured: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer, once the topics are there."""
-    await ensure_topics(configured.kafka)
-    options = producer_options(configured.kafka, "test") | {"max_request_size": 8_000_000}
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                await ensure_topics(configured.kafka)
+                break
+            except RequestTimedOutError:
+                continue  # a cold broker takes longer over its first topics; it makes them all the same
+    # Patient: a broker may need a while to lead the partitions that were just made.
+    options = producer_options(configured.kafka, "test") | {
+        "max_request_size": 8_000_000,
+        "request_timeout_ms": 60_000,
+    }
     async with started(AIOKafkaProducer(**options)) as producer:
         yield producer
 
@@ -135,22 +147,40 @@ async def read_topic(configured: Settings, topic: str, count: int) -> list[Any]:
     return found
 
 
-class RestartableBroker:
-    """A broker of its own on a port that it keeps."""
+class ForgetfulBroker:
+    """A broker of its own on a port that it keeps; each start finds an empty disk.
 
-    def __init__(self, directory: Path) -> None:
-        self._log = directory / "broker.log"
-        self._running: TansuBroker = start_tansu(log=self._log)
+    `part`: tansu, which has none, or the version of Apache Kafka.
+    """
+
+    def __init__(self, directory: Path, part: str) -> None:
+        self._directory = directory
+        self._part = part
+        self._starts = 0
+        self._port = 0
+        self._running: TansuBroker | ApacheKafka
+        self.start()
 
     @property
     def bootstrap(self) -> str:
         return self._running.bootstrap
 
     def stop(self) -> None:
-        self._running.stop()
+        """End it; what it held is lost."""
+        if isinstance(self._running, ApacheKafka):
+            self._running.destroy()
+        else:
+            self._running.stop()
 
     def start(self) -> None:
-        self._running = start_tansu(log=self._log, port=self._running.port)
+        self._starts += 1
+        log = self._directory / "broker.log"
+        if self._part == "tansu":
+            self._running = start_tansu(log=log, port=self._port)
+        else:
+            disk = self._directory / f"disk-{self._starts}"
+            self._running = start_apache_kafka(disk, log=log, version=self._part, port=self._port)
+        self._port = int(self.bootstrap.rpartition(":")[2])
 
 
 # ------------------------------------------------------------------------------ the intake

@@ -65,6 +65,7 @@ def _bad() -> dict[str, tuple[Encoded, str]]:
     }
 
 
+@pytest.mark.on_kafka("older")
 def test_each_bad_message_becomes_a_row_and_a_record_and_the_partition_goes_on(
     broker: str, topic_prefix: str, database: str
 ) -> None:
@@ -129,6 +130,7 @@ def told(configured: Settings, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.on_kafka
 def test_dead_letters_are_listed_shown_and_redriven(
     broker: str, topic_prefix: str, database: str
 ) -> None:

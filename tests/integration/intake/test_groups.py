@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from consumers.contract.events import Encoded
 from consumers.runtime.settings import Settings
@@ -64,6 +65,7 @@ def check_effects(dsn: str) -> None:
     assert {tuple(kinds) for kinds in told.values()} == {("requested", "gone-reported")}
 
 
+@pytest.mark.on_kafka("older")
 def test_p5_a_rebalance_in_the_middle_of_traffic(
     broker: str, topic_prefix: str, database: str
 ) -> None:
@@ -86,6 +88,7 @@ def test_p5_a_rebalance_in_the_middle_of_traffic(
     check_effects(database)
 
 
+@pytest.mark.on_kafka
 def test_p5_a_frozen_intake_blocks_nobody_and_changes_nothing_when_it_wakes(
     broker: str, topic_prefix: str, database: str, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from consumers.contract.events import Encoded
 from consumers.contract.topics import entity_topic
 from consumers.runtime.settings import Settings
 from tests.integration.intake.ground import (
-    RestartableBroker,
+    ForgetfulBroker,
     effects,
     eventually,
     intake,
@@ -29,8 +29,8 @@ PARTITION = 3
 
 
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[RestartableBroker]:
-    broker = RestartableBroker(tmp_path)
+def own_broker(tmp_path: Path, kafka_part: str) -> Iterator[ForgetfulBroker]:
+    broker = ForgetfulBroker(tmp_path, kafka_part)
     yield broker
     broker.stop()
 
@@ -51,7 +51,7 @@ def stands_at(configured: Settings, dsn: str) -> int:
 
 @pytest.mark.parametrize("known", [8, 200])
 def test_p5_a_log_that_starts_again_under_a_running_intake(
-    own_broker: RestartableBroker, topic_prefix: str, database: str, known: int
+    own_broker: ForgetfulBroker, topic_prefix: str, database: str, known: int
 ) -> None:
     """What is new in the new log is at its beginning: an intake that reads on in its middle misses it.
 
@@ -83,8 +83,9 @@ def test_p5_a_log_that_starts_again_under_a_running_intake(
     ]
 
 
+@pytest.mark.on_kafka
 def test_p5_a_log_that_started_again_while_no_intake_ran(
-    own_broker: RestartableBroker, topic_prefix: str, database: str
+    own_broker: ForgetfulBroker, topic_prefix: str, database: str
 ) -> None:
     """The offset alone would look right: the event before it is another one."""
     configured = settings(own_broker.bootstrap, topic_prefix, database)

@@ -33,7 +33,7 @@ from ledger.store.outbox import Cursor
 from tests.integration.intake.ground import (
     CLUSTER,
     DEADLINE_S,
-    RestartableBroker,
+    ForgetfulBroker,
     eventually,
     intake,
     pod,
@@ -62,8 +62,8 @@ def configured(broker: str, topic_prefix: str, database: str) -> Settings:
 
 
 @pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[RestartableBroker]:
-    running = RestartableBroker(tmp_path)
+def own_broker(tmp_path: Path, kafka_part: str) -> Iterator[ForgetfulBroker]:
+    running = ForgetfulBroker(tmp_path, kafka_part)
     yield running
     running.stop()
 
@@ -157,6 +157,7 @@ async def in_order(configured: Settings, ledger: SealedLedger, dsn: str) -> None
     check_order(found, dsn)
 
 
+@pytest.mark.on_kafka("older")
 def test_entries_are_published_in_feed_order(
     configured: Settings, ledger: SealedLedger, database: str
 ) -> None:
@@ -220,6 +221,7 @@ def test_publishers_at_once_and_cut_off_anywhere_leave_no_gap(
     asyncio.run(at_once(configured, ledger, database, seed))
 
 
+@pytest.mark.on_kafka
 def test_killed_processes_leave_no_gap(
     configured: Settings, ledger: SealedLedger, database: str, tmp_path: Path
 ) -> None:
@@ -246,6 +248,7 @@ def test_killed_processes_leave_no_gap(
     asyncio.run(story())
 
 
+@pytest.mark.on_kafka
 def test_a_crash_between_send_and_cursor_repeats(
     configured: Settings, ledger: SealedLedger, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,8 +273,9 @@ def test_a_crash_between_send_and_cursor_repeats(
 # ------------------------------------------------------------------------------ a log that was lost
 
 
+@pytest.mark.on_kafka
 def test_a_broker_that_lost_its_log_gets_everything_again(
-    own_broker: RestartableBroker, topic_prefix: str, ledger: SealedLedger, database: str
+    own_broker: ForgetfulBroker, topic_prefix: str, ledger: SealedLedger, database: str
 ) -> None:
     configured = settings(own_broker.bootstrap, topic_prefix, database)
 
@@ -289,6 +293,7 @@ def test_a_broker_that_lost_its_log_gets_everything_again(
     asyncio.run(story())
 
 
+@pytest.mark.on_kafka
 @pytest.mark.parametrize(
     ("position", "next_offset", "held"),
     [
@@ -321,6 +326,7 @@ def test_where_the_log_stands_is_found_out(
     asyncio.run(story())
 
 
+@pytest.mark.on_kafka
 def test_an_empty_topic_holds_nothing(configured: Settings) -> None:
     async def story() -> None:
         await ensure_topics(configured.kafka)

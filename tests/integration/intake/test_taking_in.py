@@ -32,6 +32,7 @@ WAITING = (
 )
 
 
+@pytest.mark.on_kafka("older")
 def test_messages_become_observations_entries_and_offsets(
     broker: str, topic_prefix: str, database: str
 ) -> None:
@@ -56,6 +57,7 @@ def test_messages_become_observations_entries_and_offsets(
     assert sum(at for (name, _), at in standing(database).items() if name == topic) == 13
 
 
+@pytest.mark.on_kafka
 def test_p5_killed_between_poll_and_commit_each_event_counts_once(
     broker: str, topic_prefix: str, database: str, tmp_path: Path
 ) -> None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import httpx2
 import pytest
 from lightkube import AsyncClient
 from lightkube.config.kubeconfig import KubeConfig
@@ -16,13 +15,16 @@ from lightkube.resources.core_v1 import Namespace, Node, Pod
 from lightkube.types import PatchType
 
 from deploy.local.kubernetes.launch import Launched
+from deploy.local.parts.kube_api import KubeApi
+from deploy.local.parts.kube_apiserver.server import GenuineKube
+from tests.integration.kubernetes.conftest import forget_history
 
 T = TypeVar("T")
 GROUP, VERSION = "network.alibabacloud.com", "v1beta1"
 PodENI: Any = create_namespaced_resource(GROUP, VERSION, "PodENI", "podenis")
 
 
-def run(server: Launched, test: Callable[[AsyncClient], Awaitable[T]]) -> T:
+def run(server: KubeApi, test: Callable[[AsyncClient], Awaitable[T]]) -> T:
     """Runs a test with a client of its own, and closes it."""
 
     async def whole() -> T:
@@ -40,7 +42,7 @@ def pod_eni(name: str, namespace: str, **spec: Any) -> Any:
                   metadata=ObjectMeta(name=name, namespace=namespace), spec=spec)  # fmt: skip
 
 
-def test_the_life_of_a_pod_eni(server: Launched) -> None:
+def test_the_life_of_a_pod_eni(server: KubeApi) -> None:
     async def life(client: AsyncClient) -> list[str]:
         await client.create(Namespace(metadata=ObjectMeta(name="lk-life")))
         made = await client.create(pod_eni("a", "lk-life", zone="z"))
@@ -70,7 +72,7 @@ def test_the_life_of_a_pod_eni(server: Launched) -> None:
     assert run(server, life) == ["MODIFIED", "MODIFIED", "DELETED"]
 
 
-def test_server_side_apply_with_conflict_and_force(server: Launched) -> None:
+def test_server_side_apply_with_conflict_and_force(server: KubeApi) -> None:
     async def applies(client: AsyncClient) -> None:
         await client.create(Namespace(metadata=ObjectMeta(name="lk-apply")))
         await client.apply(pod_eni("a", "lk-apply", zone="x"), field_manager="one")
@@ -85,7 +87,7 @@ def test_server_side_apply_with_conflict_and_force(server: Launched) -> None:
     run(server, applies)
 
 
-def test_typed_built_in_resources(server: Launched) -> None:
+def test_typed_built_in_resources(server: KubeApi) -> None:
     async def built_in(client: AsyncClient) -> None:
         await client.create(Namespace(metadata=ObjectMeta(name="lk-typed")))
         await client.create(Node(metadata=ObjectMeta(name="lk-node")))
@@ -110,14 +112,13 @@ def test_typed_built_in_resources(server: Launched) -> None:
     run(server, built_in)
 
 
-def test_a_compacted_watch_raises_410(server: Launched, http: httpx2.Client) -> None:
+def test_a_watch_from_forgotten_history_raises_410(own_server: Launched | GenuineKube) -> None:
     async def watch(client: AsyncClient) -> int:
-        for name in ("lk-old", "lk-new"):
-            await client.create(Namespace(metadata=ObjectMeta(name=name)))
-        http.post("/_sim/compact", json={}).raise_for_status()
+        await client.create(Namespace(metadata=ObjectMeta(name="lk-new")))
         with pytest.raises(ApiError) as refused:
             async for _ in client.watch(Namespace, resource_version="1", server_timeout=5):
                 pass
         return int(refused.value.status.code or 0)
 
-    assert run(server, watch) == 410
+    forget_history(own_server)
+    assert run(own_server, watch) == 410

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from deploy.local.parts.child import PartError
+from deploy.local.parts.kafka_probe import answers_metadata
 from deploy.local.parts.postgres import PostgresServer, database_dsn, start_postgres
-from deploy.local.parts.tansu import answers_metadata, start_tansu
+from deploy.local.parts.tansu import start_tansu
 from tests.integration.local.processes import runs, wait_until
 
 START_BOTH_THEN_DIE = """

@@ -241,9 +241,9 @@ class Stack:
 
 
 @contextmanager
-def running_stack(directory: Path) -> Iterator[Stack]:
+def running_stack(directory: Path, options: StackOptions | None = None) -> Iterator[Stack]:
     """A stack of its own, with the demonstration's namespace and PodNetworking."""
-    facts = control.up(StackOptions(), directory, tied=True)
+    facts = control.up(options or StackOptions(), directory, tied=True)
     config = KubeConfig.from_file(str(facts.kubeconfig)).get()
     settings = {**plan.read_environment(facts.environment), **QUICK}
     stack = Stack(directory, facts, settings, Client(config))

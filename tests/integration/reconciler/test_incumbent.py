@@ -96,6 +96,20 @@ def test_its_configuration_decides(api: InProcess, controllers: list[str], acts:
     assert (judged(api) is None) is acts
 
 
+def test_while_it_is_restarted_its_earlier_configuration_still_acts(api: InProcess) -> None:
+    deploy(api, 1, SWITCHED_OFF)
+    path = "/apis/apps/v1/namespaces/kube-system/deployments/terway-controlplane"
+    found = api.get(path)
+    api.update(f"{path}/status", {**found, "status": {"replicas": 2, "updatedReplicas": 1}})
+    assert "being restarted" in str(judged(api))
+    status = {"replicas": 1, "updatedReplicas": 1, "observedGeneration": 0}
+    api.update(f"{path}/status", {**api.get(path), "status": status})
+    assert "being restarted" in str(judged(api)), "its controller has not seen the change yet"
+    status["observedGeneration"] = found["metadata"]["generation"]
+    api.update(f"{path}/status", {**api.get(path), "status": status})
+    assert judged(api) is None
+
+
 def test_scaled_to_zero_it_is_no_master_once_its_lease_ran_out(api: InProcess) -> None:
     deploy(api, 0)
     lease(api, NOW - timedelta(seconds=10))

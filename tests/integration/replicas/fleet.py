@@ -146,10 +146,11 @@ class Fleet:
 
     def create_pods(self, names: Sequence[tuple[str, str]], network: Json) -> None:
         """(name, node) of each; all their events are taken in at once."""
-        made = [self._create(name, node, network) for name, node in names]
+        made = [self.make(name, node, network) for name, node in names]
         self.hear("pod", [encode_observed(CLUSTER, "pod", each, epoch=0) for each in made])
 
-    def _create(self, name: str, node: str, network: Json) -> Json:
+    def make(self, name: str, node: str, network: Json) -> Json:
+        """A Pod as admission and scheduler leave it; nobody has heard of it."""
         pod: Any = Pod.from_dict(
             {
                 "metadata": {

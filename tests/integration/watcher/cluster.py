@@ -1,9 +1,9 @@
-"""The watcher between a real broker and the simulated API server, and a reader of what it produced."""
+"""The watcher between a real broker and an API server, and a reader of what it produced."""
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,21 @@ from consumers.runtime.health import Health
 from consumers.runtime.settings import KafkaSettings, KubeSettings, Settings
 from consumers.watcher.history import record_of
 from consumers.watcher.main import run
-from deploy.local.kubernetes.launch import Launched
+from deploy.local.parts.kube_api import KubeApi
+from deploy.local.parts.kube_apiserver.server import GenuineKube
 
 DEADLINE_S = 90.0
 
 
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition; fails the test with `what` after the deadline."""
+async def eventually(condition: Callable[[], bool], what: str, look_every_s: float = 0.02) -> None:
+    """Wait for a condition; fails the test with `what` after the deadline.
+
+    A look that takes long is to be rare: what is waited for runs on the same loop.
+    """
     try:
         async with asyncio.timeout(DEADLINE_S):
             while not condition():  # noqa: ASYNC110 - the conditions are about other processes
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(look_every_s)
     except TimeoutError as late:
         raise AssertionError(f"not within {DEADLINE_S} s: {what}") from late
 
@@ -112,12 +116,16 @@ class Cluster:
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
         return dict(json.loads(response.content or b"{}"))
 
-    async def pod(self, name: str) -> dict[str, Any]:
+    async def pod(self, name: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:
         container = {"name": "c", "image": "i", "env": [{"name": "PASSWORD", "value": "hunter2"}]}
         body = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "labels": {"foo": "bar"}},
+            "metadata": {
+                "name": name,
+                "labels": {"foo": "bar"},
+                "annotations": annotations or {},
+            },
             "spec": {"nodeName": "n1", "containers": [container]},
         }
         return await self._do("POST", "/api/v1/namespaces/default/pods", body)
@@ -125,6 +133,47 @@ class Cluster:
     async def delete_pod(self, name: str) -> None:
         path = f"/api/v1/namespaces/default/pods/{name}?gracePeriodSeconds=0"
         await self._do("DELETE", path)
+
+    async def pods(self, names: Iterable[str], at_once: int = 16) -> dict[str, str]:
+        """Create many at once, also over restarts of the API server: name to uid."""
+        return dict(await self._many(self._made, names, at_once))
+
+    async def delete_pods(self, names: Iterable[str], at_once: int = 16) -> None:
+        """Delete many at once, also over restarts of the API server."""
+        await self._many(self._gone, names, at_once)
+
+    async def live_pods(self) -> dict[str, str]:
+        """The truth: name to uid of every Pod in the namespace."""
+        found = await self._do("GET", "/api/v1/namespaces/default/pods")
+        return {each["metadata"]["name"]: each["metadata"]["uid"] for each in found["items"]}
+
+    async def _many(
+        self, do: Callable[[str], Awaitable[Any]], names: Iterable[str], at_once: int
+    ) -> list[Any]:
+        turn = asyncio.Semaphore(at_once)
+
+        async def one(name: str) -> Any:
+            async with turn, asyncio.timeout(DEADLINE_S):
+                while True:
+                    try:
+                        return await do(name)
+                    except httpx2.TransportError:  # it restarts: whether it was done is looked at
+                        await asyncio.sleep(0.1)
+
+        return list(await asyncio.gather(*map(one, names)))
+
+    async def _made(self, name: str) -> tuple[str, str]:
+        body = {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        response = await self.client.post("/api/v1/namespaces/default/pods", json=body)
+        if response.status_code == 409:  # the answer to an earlier try was lost
+            response = await self.client.get(f"/api/v1/namespaces/default/pods/{name}")
+        assert response.is_success, response.text
+        return name, str(json.loads(response.content)["metadata"]["uid"])
+
+    async def _gone(self, name: str) -> None:
+        path = f"/api/v1/namespaces/default/pods/{name}"
+        response = await self.client.delete(path, params={"gracePeriodSeconds": "0"})
+        assert response.is_success or response.status_code == 404, response.text
 
     async def podnetworking(self, name: str) -> dict[str, Any]:
         body = {
@@ -146,15 +195,27 @@ class Cluster:
         }
         return await self._do("POST", "/api/v1/namespaces/kube-system/configmaps", body)
 
+    async def delete(self, path: str) -> None:
+        await self._do("DELETE", path)
+
     async def control(self, path: str, body: Any = None) -> dict[str, Any]:
         """The simulator's control side."""
         return await self._do("POST", f"/_sim/{path}", body or {})
 
 
 @contextlib.asynccontextmanager
-async def using(server: Launched) -> AsyncIterator[Cluster]:
+async def using(server: KubeApi) -> AsyncIterator[Cluster]:
     async with wire.connect_async(KubeSettings(kubeconfig=server.kubeconfig)) as client:
         yield Cluster(client)
+
+
+async def started_again(server: GenuineKube) -> None:
+    """Start it, and wait until it is ready, while everything else goes on.
+
+    Started from this thread: the kernel ties a child to the thread that made it.
+    """
+    server.launch()
+    await asyncio.to_thread(server.wait_ready)
 
 
 def scenario(coroutine: Awaitable[None]) -> None:

@@ -20,6 +20,7 @@ from consumers.runtime.settings import KafkaSettings
 from consumers.watcher.history import read_last_place
 
 
+@pytest.mark.on_kafka
 @pytest.mark.parametrize("after_ms", [0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120])
 def test_a_client_that_is_cancelled_closes_what_it_opened(
     broker: str, topic_prefix: str, after_ms: int

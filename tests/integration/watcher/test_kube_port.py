@@ -1,4 +1,4 @@
-"""The Kubernetes port over HTTPS, against the simulated API server."""
+"""The Kubernetes port over HTTPS, against both API servers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,30 +11,40 @@ from consumers.kube.lightkube_adapter import LightkubeAdapter
 from consumers.kube.names import FINALIZER
 from consumers.kube.port import AlreadyExists, Conflict, EventNote, NotFound, ObjectRef, Throttled
 from consumers.runtime.settings import KubeSettings
-from deploy.local.kubernetes.launch import LaunchOptions, launched
+from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
+from deploy.local.parts.kube_api import KubeApi
+from tests.integration.conftest import KubePart
 
 CRDS = tuple(sorted(Path("deploy/crds").resolve().glob("*.yaml")))
+NAMESPACE = "kube-port"
 SPEC = {"zone": "z", "allocations": [{"ipv4": "10.0.0.9", "eni": {"id": "eni-1"}}]}
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
-    directory = tmp_path_factory.mktemp("kubernetes")
-    with (
-        launched(directory, LaunchOptions(crds=CRDS)) as server,
-        wire.connect(KubeSettings(kubeconfig=server.kubeconfig)) as connected,
-    ):
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    with launched(tmp_path_factory.mktemp("kubernetes"), LaunchOptions(crds=CRDS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(kube_part: KubePart, request: pytest.FixtureRequest) -> Iterator[httpx2.Client]:
+    """An API with a namespace of these tests' own."""
+    name = "simulator" if kube_part == "simulated" else "genuine_kube"
+    server: KubeApi = request.getfixturevalue(name)
+    with wire.connect(KubeSettings(kubeconfig=server.kubeconfig)) as connected:
+        body = {"metadata": {"name": NAMESPACE}}
+        connected.post("/api/v1/namespaces", json=body).raise_for_status()
         yield connected
 
 
 def test_a_podeni_from_create_to_delete(client: httpx2.Client) -> None:
     kube = LightkubeAdapter(client, page_size=1)
-    assert kube.get_podeni("default", "web-0") is None
-    metadata = {"namespace": "default", "name": "web-0", "finalizers": [FINALIZER]}
+    assert kube.get_podeni(NAMESPACE, "web-0") is None
+    metadata = {"namespace": NAMESPACE, "name": "web-0", "finalizers": [FINALIZER]}
     created = kube.create_podeni({"metadata": metadata, "spec": SPEC})
     with pytest.raises(AlreadyExists):
         kube.create_podeni({"metadata": metadata, "spec": SPEC})
-    kube.create_podeni({"metadata": {"namespace": "default", "name": "web-1"}, "spec": SPEC})
+    kube.create_podeni({"metadata": {"namespace": NAMESPACE, "name": "web-1"}, "spec": SPEC})
     assert [each["metadata"]["name"] for each in kube.list_podenis()] == ["web-0", "web-1"]
 
     bound = kube.replace_podeni_status(
@@ -49,24 +59,24 @@ def test_a_podeni_from_create_to_delete(client: httpx2.Client) -> None:
 
     uid, version = replaced["metadata"]["uid"], replaced["metadata"]["resourceVersion"]
     with pytest.raises(Conflict):
-        kube.delete_podeni("default", "web-0", uid, created["metadata"]["resourceVersion"])
+        kube.delete_podeni(NAMESPACE, "web-0", uid, created["metadata"]["resourceVersion"])
     with pytest.raises(Conflict):
-        kube.delete_podeni("default", "web-0", "another-uid", version)
-    kube.delete_podeni("default", "web-0", uid, version)
-    deleting = kube.get_podeni("default", "web-0")
+        kube.delete_podeni(NAMESPACE, "web-0", "another-uid", version)
+    kube.delete_podeni(NAMESPACE, "web-0", uid, version)
+    deleting = kube.get_podeni(NAMESPACE, "web-0")
     assert deleting is not None
     assert deleting["metadata"]["deletionTimestamp"]
     deleting["metadata"]["finalizers"] = []
     kube.replace_podeni(deleting)
-    assert kube.get_podeni("default", "web-0") is None
+    assert kube.get_podeni(NAMESPACE, "web-0") is None
     with pytest.raises(NotFound):
-        kube.delete_podeni("default", "web-0", uid, version)
+        kube.delete_podeni(NAMESPACE, "web-0", uid, version)
 
 
 def test_looks_and_events(client: httpx2.Client) -> None:
     kube = LightkubeAdapter(client)
     assert kube.cluster_uid()
-    absent = kube.look_at_pod("default", "none")
+    absent = kube.look_at_pod(NAMESPACE, "none")
     assert absent.pod is None
     assert absent.resource_version > 0
     pod = {
@@ -75,8 +85,8 @@ def test_looks_and_events(client: httpx2.Client) -> None:
         "metadata": {"name": "seen"},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
     }
-    client.post("/api/v1/namespaces/default/pods", json=pod).raise_for_status()
-    seen = kube.look_at_pod("default", "seen")
+    client.post(f"/api/v1/namespaces/{NAMESPACE}/pods", json=pod).raise_for_status()
+    seen = kube.look_at_pod(NAMESPACE, "seen")
     assert seen.pod is not None
     assert int(seen.pod["metadata"]["resourceVersion"]) <= seen.resource_version
     assert kube.get_node("none") is None
@@ -86,13 +96,14 @@ def test_looks_and_events(client: httpx2.Client) -> None:
         ObjectRef.of(seen.pod), "AttachENISucceed", "AttachENI", "attached eni x", "reconciler"
     )
     kube.publish_event(note)
-    events = client.get("/apis/events.k8s.io/v1/namespaces/default/events").json()["items"]
+    events = client.get(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events").json()["items"]
     assert [event["reason"] for event in events] == ["AttachENISucceed"]
 
 
-def test_throttling_says_how_long(client: httpx2.Client) -> None:
+def test_throttling_says_how_long(simulator: Launched) -> None:
     fault = {"verb": "get", "resource": "podenis", "code": 429, "retry_after": 3}
-    client.post("/_sim/faults", json=fault).raise_for_status()
-    with pytest.raises(Throttled) as caught:
-        LightkubeAdapter(client).get_podeni("default", "web-0")
+    with wire.connect(KubeSettings(kubeconfig=simulator.kubeconfig)) as client:
+        client.post("/_sim/faults", json=fault).raise_for_status()
+        with pytest.raises(Throttled) as caught:
+            LightkubeAdapter(client).get_podeni(NAMESPACE, "web-0")
     assert caught.value.retry_after == 3.0

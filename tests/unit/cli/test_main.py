@@ -55,7 +55,8 @@ def test_an_unknown_process_is_2(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_command_error_is_1_on_stderr_without_a_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_process: object) -> None:
+    def refuse(_process: object, *, shadow: bool) -> None:
+        assert not shadow
         raise CommandError("pod example/x: not in the ledger: check the name")
 
     monkeypatch.setattr("consumers.cli.run.room_main", refuse)
@@ -63,6 +64,15 @@ def test_a_command_error_is_1_on_stderr_without_a_trace(
     seen = capsys.readouterr()
     assert seen.err == "eni-ledger: pod example/x: not in the ledger: check the name\n"
     assert seen.out == ""
+
+
+def test_a_shadow_registers_no_webhook(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert exit_code(["run", "webhook", "--shadow"]) == 2
+    assert "registers no webhooks" in capsys.readouterr().err
+    monkeypatch.setenv("ENI_LEDGER_SHADOW", "true")
+    assert exit_code(["run", "webhook"]) == 2
 
 
 def test_wrong_settings_are_named(

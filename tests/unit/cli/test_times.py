@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from consumers.cli.times import MomentError, read_moment
+from consumers.cli.times import MomentError, read_cut, read_moment
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -93,3 +93,29 @@ def test_a_time_that_was_twice_or_never_is_not_guessed(text: str) -> None:
     assert read_moment("2026-10-25T02:30+01:00", NOW, BERLIN).at == datetime(
         2026, 10, 25, 1, 30, tzinfo=UTC
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2y", datetime(2024, 11, 25, 12, 30, tzinfo=UTC)),
+        ("1 year", datetime(2025, 11, 25, 12, 30, tzinfo=UTC)),
+        ("90d", NOW - timedelta(days=90)),
+        ("18 weeks", NOW - timedelta(weeks=18)),
+        ("90d ago", NOW - timedelta(days=90)),
+        ("2024-02-29T00:00:00Z", datetime(2024, 2, 29, tzinfo=UTC)),
+    ],
+)
+def test_how_old_is_old(text: str, meant: datetime) -> None:
+    assert read_cut(text, NOW, SHANGHAI).at == meant
+
+
+def test_a_year_before_a_leap_day_is_the_last_of_february() -> None:
+    leap = datetime(2028, 2, 29, 1, tzinfo=UTC)
+    assert read_cut("1y", leap).at == datetime(2027, 2, 28, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "y", "2 fortnights", "100y", "2y 3d"])
+def test_an_age_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(MomentError):
+        read_cut(text, NOW, SHANGHAI)

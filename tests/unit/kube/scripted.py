@@ -61,7 +61,17 @@ class Refusal:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Answer = ListAnswer | WatchAnswer | Refusal | Exception
+@dataclass
+class Now:
+    """The answer to "where is history": a list of one. Without it in the script: far ahead."""
+
+    version: int
+
+
+Answer = ListAnswer | WatchAnswer | Refusal | Now | Exception
+FAR_AHEAD = 10**9
+#: What the question looks like; no script uses pages of one.
+PROBE = {"limit": "1"}
 
 
 class _Stream(httpx2.AsyncByteStream):
@@ -93,6 +103,10 @@ class ScriptedServer:
         )
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        if dict(request.url.params) == PROBE:
+            now = self.script.pop(0) if self.script and isinstance(self.script[0], Now) else None
+            version = now.version if isinstance(now, Now) else FAR_AHEAD
+            return httpx2.Response(200, json={"metadata": {"resourceVersion": str(version)}})
         if not self.script:
             self.done.set()
             await asyncio.Event().wait()
@@ -111,6 +125,7 @@ class ScriptedServer:
             return httpx2.Response(answer.code, json=status, headers=answer.headers)
         if isinstance(answer, WatchAnswer):
             return httpx2.Response(200, stream=_Stream(answer, self.done))
+        assert not isinstance(answer, Now), f"{request.url} is not the question for it"
         metadata = {"resourceVersion": str(answer.version), "continue": answer.token}
         return httpx2.Response(200, json={"metadata": metadata, "items": list(answer.items)})
 

@@ -19,6 +19,7 @@ from consumers.kube.reflector import (
 from consumers.kube.resources import ENI_CONFIG_MAP, PODENIS
 from tests.unit.kube.scripted import (
     ListAnswer,
+    Now,
     Played,
     Refusal,
     WatchAnswer,
@@ -235,6 +236,29 @@ def test_a_place_the_server_has_not_reached_is_a_reset_history() -> None:
     )
     assert story(played)[-4].startswith("list 7 Too large resource version")
     assert story(played)[-3:] == ["+a 2", "page 7 x1", "mark 7 gap"]
+
+
+@pytest.mark.parametrize("ended", [httpx2.ReadTimeout("silent"), httpx2.ConnectError("down")])
+def test_after_a_silence_or_an_outage_history_may_have_begun_again(ended: Exception) -> None:
+    """A restored server takes a watch from a place ahead of it, and says nothing for ever."""
+    played = run(
+        play(
+            ListAnswer([pod("a", 90)], 100),
+            WatchAnswer(fail=ended),
+            Now(7),
+            ListAnswer([pod("a", 2)], 7),
+            HOLD,
+        )
+    )
+    assert story(played)[-4] == "list 7 the API server is at 7, our place is 100"
+    assert story(played)[-3:] == ["+a 2", "page 7 x1", "mark 7 gap"]
+
+
+@pytest.mark.parametrize("ended", [httpx2.ReadTimeout("silent"), httpx2.ConnectError("down")])
+def test_a_place_that_was_doubted_and_holds_is_gone_on_from(ended: Exception) -> None:
+    played = run(play(ListAnswer([], 100), WatchAnswer(fail=ended), Now(100), HOLD))
+    assert [each.get("resourceVersion") for each in played.asked] == [None, "100", "100"]
+    assert sum("list" in each for each in story(played)) == 1
 
 
 def test_a_repeated_list_keeps_the_place() -> None:

@@ -92,9 +92,25 @@ SAMPLES: tuple[Entry, ...] = (
     e.PodEniWritten(phase="Bind", uid="pe-1"),
     e.PodEniRestored(uid="pe-2", differed=("status.phase",), by="kubectl-edit"),
     e.Released(),
+    e.Returned(to="terway-controlplane", by="ann@host", reason="moving back"),
     e.ReleaseAwaited(resource_version=100),
     e.Parked(reason="both hold it", next_step="look", disputed=ADDRESS, with_allocation=ID),
     e.Unparked(by="ann@host"),
+    e.CarriedForward(
+        state={"id": str(ID), "version": 9, "phase": "bound"},
+        period=e.OpenPeriod(opened_by=4, since=AT),
+        calls=(
+            e.OpenCall(
+                intent=ID,
+                api="CreateNetworkInterface",
+                client_token="token",
+                parameters={"vswitch_id": "vsw-h"},
+                intended_at=AT,
+                deadline=AT,
+            ),
+        ),
+        disputed=("eni-1",),
+    ),
 )
 
 

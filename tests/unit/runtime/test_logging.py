@@ -17,11 +17,11 @@ from consumers.runtime.settings import LogSettings
 def logging_restored() -> Iterator[None]:
     """configure_logging is for a whole process: undo it."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, before = root.handlers[:], root.level, structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)
     structlog.contextvars.clear_contextvars()
 
 

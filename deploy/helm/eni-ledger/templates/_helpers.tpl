@@ -79,6 +79,9 @@ app.kubernetes.io/component: {{ .process }}
 {{- if gt (int .Values.kafka.strimzi.minInSyncReplicas) (int .Values.kafka.strimzi.replicas) -}}
 {{- fail "kafka.strimzi.minInSyncReplicas is more than kafka.strimzi.replicas: nothing could ever be written" -}}
 {{- end -}}
+{{- if and .Values.settings.shadow .Values.webhook.enabled -}}
+{{- fail "settings.shadow: a shadow registers no webhook, and its API server would wait for one: set webhook.enabled to false" -}}
+{{- end -}}
 {{- $ports := dict -}}
 {{- range $process := list "watcher" "intake" "reconciler" "webhook" "console" -}}
 {{- $values := get $.Values $process -}}

@@ -21,7 +21,7 @@ from consumers.contract.topics import (
     partitions_of,
 )
 from consumers.runtime.settings import CONFIG_FILE_VARIABLE, Settings, load_settings
-from tests.integration.deploy.chart import (
+from tests.integration.chart.chart import (
     CHART,
     EXAMPLES,
     NAMESPACE,
@@ -122,6 +122,7 @@ def test_a_wrong_value_is_refused_with_its_path(assignment: str, told: tuple[str
         (("--set", "settings.kafka.security_protocol=SASL_SSL"), "kafka.users.watcher.password"),
         (("--set", "kafka.strimzi.enabled=true"), "kafka.strimzi.cluster is empty"),
         (("--set", "kafka.strimzi.replicas=1"), "nothing could ever be written"),
+        (("--set", "settings.shadow=true"), "set webhook.enabled to false"),
         (("--set", "webhook.port=19441"), "watcher.httpPort are both 19441"),
         (("--set", "webhook.name=eni-ledger"), "sorts after"),
     ],

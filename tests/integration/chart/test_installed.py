@@ -22,7 +22,7 @@ from deploy.local.parts.ports import LOOPBACK
 from deploy.local.stack.plan import eni_ledger_command, part_environment
 from ledger.store import migrate
 from ledger.store.database import Database
-from tests.integration.deploy.chart import (
+from tests.integration.chart.chart import (
     EXAMPLES,
     NAMESPACE,
     PROCESSES,
@@ -32,7 +32,7 @@ from tests.integration.deploy.chart import (
     Rendered,
     rendered,
 )
-from tests.integration.deploy.conftest import Cluster
+from tests.integration.chart.conftest import Cluster
 from tests.integration.processes.ground import fetch, wait_for
 
 pytestmark = [pytest.mark.genuine("helm"), pytest.mark.timeout(300)]

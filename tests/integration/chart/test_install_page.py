@@ -17,9 +17,9 @@ from deploy.local.parts.postgres import PostgresServer, start_postgres
 from ledger.audit.overview import readable
 from ledger.store.database import Database
 from ledger.store.guard import unsafe
-from tests.integration.deploy.chart import NAMESPACE, ROOT, helm_path
-from tests.integration.deploy.conftest import Cluster
-from tests.integration.deploy.test_installed import get, kubelet
+from tests.integration.chart.chart import NAMESPACE, ROOT, helm_path
+from tests.integration.chart.conftest import Cluster
+from tests.integration.chart.test_installed import get, kubelet
 
 pytestmark = [pytest.mark.genuine("helm"), pytest.mark.timeout(300)]
 

@@ -1,0 +1,78 @@
+"""Looks at everything that an adoption is decided by: PodENIs, NetworkInterfaces, ENIs, Pods, ledger."""
+
+from collections.abc import Iterable
+
+from consumers.cloud.port import Eni, EniQuery
+from consumers.kube.port import PodAnswer
+from consumers.kube.resources import NETWORK_INTERFACES
+from consumers.takeover.source import Source
+from ledger.rules.entries import Address
+from ledger.rules.found_podenis import CLUSTER_TAG, INCUMBENT_CREATOR, CloudEni, PodSeen
+from ledger.rules.podeni import Object
+from ledger.rules.pods import POD_NETWORKS, PodFacts
+from ledger.rules.takeover import Facts
+from ledger.store.database import ledger_now
+from ledger.store.returns import live_allocations
+
+
+def look(source: Source) -> Facts:
+    """One look at everything; nothing is written anywhere. Raises KubeError and CloudError."""
+    podenis = sorted(source.kube.list_podenis(), key=_name)
+    records = {each["metadata"]["name"]: each for each in source.objects.list(NETWORK_INTERFACES)}
+    enis = look_at_enis(source, named_enis(podenis) | set(records))
+    pods = {_name(each): pod_seen(source.kube.look_at_pod(*_name(each))) for each in podenis}
+    with source.database.transaction() as connection:
+        held = live_allocations(connection, source.cluster)
+        now = ledger_now(connection)
+    return Facts(source.cluster, now, podenis, records, enis, pods, held)
+
+
+def look_at_enis(source: Source, named: Iterable[str]) -> dict[str, CloudEni]:
+    """The incumbent's ENIs by their tags, and those named that the tags don't show, by their ids."""
+    tags = {CLUSTER_TAG: source.cluster, "creator": INCUMBENT_CREATOR}
+    source.await_permit()
+    found = list(source.cloud.describe_enis(EniQuery(tags=tags), source.await_permit).value)
+    unseen = sorted(set(named) - {eni.id for eni in found})
+    if unseen:
+        source.await_permit()
+        by_id = EniQuery(eni_ids=tuple(unseen))
+        found += source.cloud.describe_enis(by_id, source.await_permit).value
+    return {eni.id: _cloud_eni(eni) for eni in found}
+
+
+def named_enis(podenis: Iterable[Object]) -> set[str]:
+    """Every ENI that a PodENI names."""
+    items = [item for each in podenis for item in each.get("spec", {}).get("allocations") or ()]
+    return {item["eni"]["id"] for item in items if (item.get("eni") or {}).get("id")}
+
+
+def pod_seen(answer: PodAnswer) -> PodSeen | None:
+    """What a live look at a Pod means for its network; None where there is no such Pod."""
+    if answer.pod is None:
+        return None
+    pod = PodFacts.from_object(answer.pod)
+    status = answer.pod.get("status") or {}
+    ips = {status.get("podIP"), *(each.get("ip") for each in status.get("podIPs") or ())}
+    runs = not pod.sandbox_exited
+    asked = pod.annotations.get(POD_NETWORKS, "")
+    return PodSeen(pod.uid, pod.node_name, runs, tuple(sorted(ip for ip in ips if ip)), asked)
+
+
+def _name(podeni: Object) -> tuple[str, str]:
+    return podeni["metadata"]["namespace"], podeni["metadata"]["name"]
+
+
+def _cloud_eni(eni: Eni) -> CloudEni:
+    address = Address(
+        eni=eni.id,
+        mac=eni.mac,
+        vpc=eni.vpc_id,
+        vswitch=eni.vswitch_id,
+        zone=eni.zone,
+        ipv4=eni.ipv4,
+        ipv6=eni.ipv6,
+        security_group_ids=eni.security_group_ids,
+        resource_group_id=eni.resource_group_id,
+    )
+    on = (eni.instance_id, eni.trunk_eni_id, eni.vlan)
+    return CloudEni(address, eni.status, *on, eni.type, dict(eni.tags))
