@@ -98,6 +98,11 @@ HARMLESS: Mapping[str, tuple[str, ...]] = {
     "0008": ("trigger: CREATE TRIGGER feed_is_never_truncated BEFORE TRUNCATE ",),
     # More columns at the end; columns are read by name.
     "0009": ("function: audit.ip_owner_at(", "function: audit.timeline("),
+    # The triggers that were there, which now let go of what is archived, and refuse nothing more.
+    "0011": (
+        "trigger: CREATE TRIGGER entry_is_append_only ",
+        "trigger: CREATE TRIGGER feed_is_append_only ",
+    ),
 }
 TABLES = "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'ledger'::regnamespace"
 
