@@ -29,7 +29,7 @@ from ledger.store.database import Database
 _log = structlog.get_logger(__name__)
 
 REPLACED = metrics.counter(
-    "intake_logs_replaced", "partitions begun again, because a log is not what it was", ("topic",)
+    "intake_logs_replaced", "Partitions begun again, because a log is not what it was", ("topic",)
 )
 
 #: How long to wait for the records that identify the logs.

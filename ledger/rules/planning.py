@@ -228,6 +228,13 @@ def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
     bound = tuple(a for a in shown if a.podeni_phase != "Deleting")
     if bound:
         return _podeni("Deleting", bound, about, ordered)
+    # A PodENI that came to Bind without those who share it now: it leaves Bind before the ENI goes.
+    along = [s for s in serving if s.podeni_phase == "Bind"]
+    left = [
+        a for a in going if a.podeni_phase == "Bind" and a not in shown and not _shares(a, along)
+    ]
+    if left and "podeni" not in about.paused:
+        return _podeni("Detaching", tuple(left), about, ordered)
     # Killed between writing a PodENI and recording it: then one may show this ENI all the same.
     unrecorded = tuple(a for a in going if a.podeni_phase is None and a.address is not None)
     if unrecorded:
@@ -487,12 +494,5 @@ def _podeni(
 
 # In this order a step is looked for; what one branch waits for holds up no other.
 _BRANCHES = (
-    _open_calls,
-    _hearsay,
-    _going_back,
-    _leaving,
-    _serving,
-    _reserved,
-    _regrouping,
-    _resting,
-)
+    _open_calls, _hearsay, _going_back, _leaving, _serving, _reserved, _regrouping, _resting,
+)  # fmt: skip

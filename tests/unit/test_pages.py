@@ -81,11 +81,15 @@ def test_each_reason_to_park_has_a_section() -> None:
         if keyword.arg == "reason"
     ]
     drift = (ROOT / "ledger" / "rules" / "drift.py").read_text()
-    assert len(reasons) == 2
-    assert any("is claimed by" in reason for reason in reasons)
+    taken = (ROOT / "ledger" / "rules" / "takeover.py").read_text()
+    assert len(reasons) == 5
     chosen = re.search(r'what = "(.+)" if .* else "(.+)"', drift)
     assert chosen is not None
-    assert headings("Parked") == {"is claimed by", *chosen.groups()}
+    said = {"is claimed by", "the cloud does not show"}
+    assert all(any(each in reason for reason in reasons) for each in said)
+    handed_on = {"is held by", "its Pod runs, and the cloud shows"}
+    assert all(each in taken for each in handed_on)
+    assert headings("Parked") == {*said, *handed_on, *chosen.groups()}
 
 
 def test_each_refusal_of_a_pod_is_named() -> None:

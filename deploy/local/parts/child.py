@@ -114,8 +114,9 @@ def start_child(
     """Start `command` with its output appended to `log`, tied to the life of this process.
 
     `environment` is the whole environment (None: ours). `stop_signal` is sent by `stop`, and
-    by the kernel when we die unless `death_signal` names another. Call it from a thread that lives as long as the child should: the
-    kernel ties the child to the thread. Raises PartError when the executable can't be started.
+    by the kernel when we die unless `death_signal` names another. Call it from a thread that lives
+    as long as the child should: the kernel ties the child to the thread. Raises PartError when the
+    executable can't be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -128,7 +128,11 @@ class Oracle:
     def user_deletes_podeni(self, *, by_force: bool = False) -> None:
         """It waits for its finalizer, unless the user takes that off as well."""
         assert self.podeni is not None
-        self.given_up |= {a.id for a in self.held if a.podeni_uid is not None}
+        # What was said of a deletion before it happened is true now, also of what has left since.
+        uid = self.podeni["metadata"]["uid"]
+        self.given_up |= {
+            a.id for a in self.held if a.podeni_uid is not None or a.release_podeni == uid
+        }
         if by_force:
             self.podeni["metadata"]["finalizers"] = []
         self._delete_podeni()

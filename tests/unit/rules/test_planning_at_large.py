@@ -178,3 +178,29 @@ class PodName(RuleBasedStateMachine):
 
 PodName.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestPodName = PodName.TestCase
+
+
+def a_pair_of_which_one_is_left_in_a_call() -> PodName:
+    """eth1 of an earlier Pod is in a call of unknown outcome while the PodENI comes to Bind without it."""
+    name = PodName()
+    name.a_pod_comes_and_is_served_for_a_while(on="node-h1", asked=PAIR, turns=1)
+    name.a_worker_takes_a_turn()
+    name.calls_will_fail(outcomes=["lost"])
+    return name
+
+
+def test_p8_a_podeni_leaves_bind_though_an_interface_that_left_it_is_claimed_again() -> None:
+    name = a_pair_of_which_one_is_left_in_a_call()
+    name.a_pod_comes_and_is_served_for_a_while(on="node-h1", asked=ELASTIC, turns=4)
+    name.a_pod_is_created_or_replaced(on="node-h1", asked=PAIR)
+    name.teardown()
+
+
+def test_p3_a_deletion_that_was_said_too_early_is_true_once_it_happened() -> None:
+    name = a_pair_of_which_one_is_left_in_a_call()
+    name.a_pod_comes_and_is_served_for_a_while(on="node-h1", asked=FIXED, turns=4)
+    name.a_forged_deletion_of_the_podeni_arrives()
+    name.the_api_server_is_away(down=True)
+    name.work_goes_on(turns=5)
+    name.a_user_deletes_the_podeni(by_force=False)
+    name.teardown()
