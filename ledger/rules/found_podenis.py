@@ -246,6 +246,13 @@ def _problem(items: tuple[Item, ...], phase: str, holder: str, pod: PodSeen | No
         return f"its PodENI is in phase {phase!r}, which is none of the incumbent's"
     if not holder and pod is not None and pod.runs and phase in ("Bind", "Binding"):
         return "its PodENI names no Pod uid, and the Pod of its name does not report its address"
+    reported = pod is not None and pod.runs and {item.ipv4 for item in items} & set(pod.ips)
+    if holder and pod is not None and reported and pod.uid != holder:
+        # Whoever reports an address uses it, whatever an annotation says: nothing follows (P11).
+        return (
+            f"its PodENI is for Pod uid {holder}, and the Pod of that name that runs, uid {pod.uid}, "
+            f"reports its address: put annotation {POD_UID_ANNOTATION} right, or delete the Pod"
+        )
     return None
 
 

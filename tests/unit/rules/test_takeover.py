@@ -164,3 +164,13 @@ def test_only_what_rests_is_given_back() -> None:
     assert "looked at" in str(in_flight(leaving))
     _, waits = planned(podeni(""), UNBOUND, PodSeen("uid-1", "node-h1", True))
     assert in_flight(waits) == "it is wanted"
+
+
+def test_p11_an_address_that_a_running_pod_reports_is_in_use_whatever_an_annotation_says() -> None:
+    runs = PodSeen("uid-2", "node-h1", True, ips=(ADDRESS.ipv4,))
+    facts = Facts("c1", NOW, [podeni()], {}, {ADDRESS.eni: BOUND}, {("shop", "web-0"): runs}, [])
+    [decision] = plan_takeover(facts, ids())
+    assert decision.what == "unclear"
+    assert not decision.takings
+    assert "uid-1" in decision.why
+    assert "uid-2" in decision.why
