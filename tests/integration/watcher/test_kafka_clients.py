@@ -63,5 +63,5 @@ def test_a_client_that_is_cancelled_closes_what_it_opened(
 
 def test_a_start_that_fails_says_so_and_closes_what_it_opened(topic_prefix: str) -> None:
     nobody = KafkaSettings(bootstrap_servers="127.0.0.1:1", topic_prefix=topic_prefix)
-    with pytest.raises(KafkaConnectionError, match="Unable to bootstrap"):
+    with pytest.raises(KafkaConnectionError, match="nothing listens there"):
         asyncio.run(ensure_topics(nobody))
