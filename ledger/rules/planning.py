@@ -332,8 +332,12 @@ def _left_over(ordered: Sequence[Allocation], about: Surroundings) -> Step | Non
     for a in _free(ordered, Phase.LEAVING, Phase.RESERVED):
         if a.phase is Phase.RESERVED and a.podeni_phase is None:
             continue
-        if a.attachment is None:
+        if a.attachment is None and _shares(a, [each for each in ordered if each is not a]):
             return Record(((a, PodEniWritten(phase="Gone", uid="")),))
+        if a.attachment is None:  # nobody else's: left behind, it would stand in the new Pod's way
+            return _podeni(
+                "Gone" if a.podeni_phase == "Deleting" else "Deleting", (a,), about, ordered
+            )
         step = _take_off(a, about)
         if not isinstance(step, Wait):
             return step

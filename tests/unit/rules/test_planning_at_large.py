@@ -204,3 +204,13 @@ def test_p3_a_deletion_that_was_said_too_early_is_true_once_it_happened() -> Non
     name.work_goes_on(turns=5)
     name.a_user_deletes_the_podeni(by_force=False)
     name.teardown()
+
+
+def test_p8_a_podeni_that_nobody_holds_any_more_stands_in_nobodys_way() -> None:
+    name = PodName()
+    name.a_pod_comes_and_is_served_for_a_while(on="node-h1", asked=PAIR, turns=2)
+    name.a_worker_takes_a_turn()
+    name.calls_will_fail(outcomes=["refused"])
+    name.a_pod_comes_and_is_served_for_a_while(on="node-h1", asked=ELASTIC, turns=1)
+    name.a_pod_is_created_or_replaced(on="node-h1", asked=FIXED)
+    name.teardown()
