@@ -184,9 +184,7 @@ def _soonest(waits: Sequence[Wait]) -> Wait:
     problem = next((wait for wait in waits if wait.problem), None)
     timed = [wait for wait in waits if wait.until is not None]
     first = min(timed, key=lambda wait: (wait.until, wait.why), default=waits[0])
-    if problem is None:
-        return first
-    return Wait(first.until, problem.why, problem=True)
+    return Wait(first.until, problem.why, problem=True) if problem is not None else first
 
 
 def _open_calls(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
@@ -228,7 +226,7 @@ def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
     bound = tuple(a for a in shown if a.podeni_phase != "Deleting")
     if bound:
         return _podeni("Deleting", bound, about, ordered)
-    # A PodENI that came to Bind without those who share it now: it leaves Bind before the ENI goes.
+    # A PodENI that came to Bind without those who share it now leaves Bind before the ENI goes.
     along = [s for s in serving if s.podeni_phase == "Bind"]
     left = [
         a for a in going if a.podeni_phase == "Bind" and a not in shown and not _shares(a, along)
@@ -310,10 +308,8 @@ def _leaving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
         if not isinstance(step, Wait):
             return step
         waits.append(step)
-    if waits:
-        return _soonest(waits)
-    if any(a.phase is Phase.LEAVING and a not in leaving for a in ordered):
-        return None
+    if waits or any(a.phase is Phase.LEAVING and a not in leaving for a in ordered):
+        return _soonest(waits) if waits else None
     return _podeni("Unbind", leaving, about, ordered)
 
 
