@@ -95,12 +95,15 @@ class RunningLedger:
         if read[0]["n"]:
             return (
                 f"{read[0]['n']} message(s) of {topic} were read, none about this Pod of cluster "
-                f"{self.cluster_id}: look at ce_source, ce_subject and the key"
+                f"{self.cluster_id}: look at ce_source, ce_subject and the key. {self._intake_said()}"
             )
         return (
             f"nothing was read from {topic} at {self.kafka}: was it sent there, and "
-            f"acknowledged? The intake's last lines:\n{last_lines(self.log)}"
+            f"acknowledged? {self._intake_said()}"
         )
+
+    def _intake_said(self) -> str:
+        return f"The intake's last lines:\n{last_lines(self.log)}"
 
     def _allocations(self, pod: str) -> list[Mapping[str, Any]]:
         namespace, _, name = pod.rpartition("/")
