@@ -109,12 +109,14 @@ def start_child(
     directory: Path | None = None,
     account: Account | None = None,
     stop_signal: signal.Signals = signal.SIGTERM,
+    death_signal: signal.Signals | None = None,
 ) -> Child:
     """Start `command` with its output appended to `log`, tied to the life of this process.
 
-    `environment` is the whole environment (None: ours). `stop_signal` is sent both by `stop` and
-    by the kernel when we die. Call it from a thread that lives as long as the child should: the
-    kernel ties the child to the thread. Raises PartError when the executable can't be started.
+    `environment` is the whole environment (None: ours). `stop_signal` is sent by `stop`, and
+    by the kernel when we die unless `death_signal` names another. Call it from a thread that lives
+    as long as the child should: the kernel ties the child to the thread. Raises PartError when the
+    executable can't be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -127,7 +129,7 @@ def start_child(
                 env=None if environment is None else dict(environment),
                 cwd=directory,
                 start_new_session=True,  # Ctrl-C in the terminal is ours to hand on, in order
-                preexec_fn=_tie_to_parent(stop_signal),  # noqa: PLW1509 - two system calls, no locks
+                preexec_fn=_tie_to_parent(death_signal or stop_signal),  # noqa: PLW1509 - two system calls, no locks
                 user=None if account is None else account.uid,
                 group=None if account is None else account.gid,
                 extra_groups=None if account is None else [],

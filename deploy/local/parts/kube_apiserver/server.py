@@ -5,6 +5,7 @@ There is no scheduler, controller or kubelet: `deploy.local.actors` plays those.
 
 import csv
 import json
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -205,7 +206,10 @@ class GenuineKube:
             policy = self.directory / "audit-policy.yaml"
             command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
         self._write_kubeconfig()
-        return start_child("kube-apiserver", command, log=self.log_path)
+        # When we die, etcd goes too, and without it a graceful end of the API server never ends.
+        return start_child(
+            "kube-apiserver", command, log=self.log_path, death_signal=signal.SIGKILL
+        )
 
     def _write_files(self) -> None:
         certificates.prepare(self.identity.directory)
