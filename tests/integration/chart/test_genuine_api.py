@@ -1,12 +1,13 @@
 """The chart on a genuine kube-apiserver: accepted whole, with the rights that were proven there."""
 
 import json
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from deploy.local.parts.kube_api import KubeApi
+from deploy.local.parts.kube_apiserver.server import GenuineOptions, running
+from deploy.local.stack.options import CRDS
 from tests.integration.chart.chart import EXAMPLES, NAMESPACE, PROCESSES, ROOT, Json, rendered
 from tests.integration.chart.conftest import Cluster
 from tests.integration.chart.test_chart import rules_of
@@ -17,14 +18,17 @@ pytestmark = [pytest.mark.genuine("helm", "kube"), pytest.mark.timeout(300)]
 FOREIGN = {"Certificate", "Issuer", "KafkaTopic", "KafkaUser", "PrometheusRule", "ServiceMonitor"}
 
 
-@pytest.fixture
-def genuine(genuine_kube: KubeApi, tmp_path: Path) -> Cluster:
-    """With the CRDs already there, as beside the incumbent."""
-    cluster = Cluster(genuine_kube.kubeconfig, tmp_path, {"webhook.port": 19445})
-    if NAMESPACE not in cluster.kubectl("get", "namespaces", "-o", "name"):
+@pytest.fixture(scope="module")
+def genuine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One of its own, since a release takes over nobody else's objects; with the CRDs already there,
+    as beside the incumbent."""
+    options = GenuineOptions(crds=[CRDS])
+    with running(tmp_path_factory.mktemp("genuine"), options) as server:
+        home = tmp_path_factory.mktemp("home")
+        cluster = Cluster(server.kubeconfig, home, {"webhook.port": 19445})
         cluster.kubectl("create", "namespace", NAMESPACE)
         cluster.kubectl("create", "namespace", "eni-ledger-data")
-    return cluster
+        yield cluster
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -67,7 +67,8 @@ def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> str:
 
 
 def test_the_documents_way(kubectl: Kubectl) -> None:
-    kubectl("create", "ns", "example")
+    if "namespace/example" not in kubectl("get", "ns", "-o", "name").split():
+        kubectl("create", "ns", "example")
     kubectl("label", "ns", "example", "foo=bar")
     assert "foo=bar,kubernetes.io/metadata.name=example" in kubectl(
         "get", "ns", "example", "--show-labels"
@@ -80,10 +81,10 @@ def test_the_documents_way(kubectl: Kubectl) -> None:
     ready = '{"status": {"status": "Ready"}}'
     kubectl("patch", "pn", "example", "--subresource=status", "--type=merge", "-p", ready)
     kubectl("wait", "--for=jsonpath={.status.status}=Ready", "pn/example", "--timeout=5s")
-    header, row = kubectl("get", "pn").splitlines()
+    header, row = kubectl("get", "pn", "example").splitlines()
     assert header.split() == ["NAME", "STATUS", "TYPE", "RELEASE", "AFTER", "AGE"]
     assert row.split()[:5] == ["example", "Ready", "Fixed", "TTL", "1h"]
-    assert "vsw-bpxxxx" in kubectl("get", "pn", "-o", "wide")
+    assert "vsw-bpxxxx" in kubectl("get", "pn", "example", "-o", "wide")
     kubectl("delete", "pn", "example")
 
 
