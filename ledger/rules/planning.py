@@ -25,6 +25,7 @@ from ledger.rules.placing import (
     place_for,
     vswitches_to_look_at,
 )
+from ledger.rules.podeni import an_earlier_one_goes, shown_together
 from ledger.rules.podeni_drift import at_rest
 from ledger.rules.vswitches import Shuffle, VSwitchFacts
 
@@ -222,14 +223,16 @@ def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
     if not going:
         return None
     serving = tuple(a for a in ordered if a.serving)
-    shown = tuple(a for a in going if a.podeni_phase is not None and not _shares(a, serving))
+    shown = tuple(a for a in going if a.podeni_phase is not None and not shown_together(a, serving))
     bound = tuple(a for a in shown if a.podeni_phase != "Deleting")
     if bound:
         return _podeni("Deleting", bound, about, ordered)
     # A PodENI that came to Bind without those who share it now leaves Bind before the ENI goes.
     along = [s for s in serving if s.podeni_phase == "Bind"]
     left = [
-        a for a in going if a.podeni_phase == "Bind" and a not in shown and not _shares(a, along)
+        a
+        for a in going
+        if a.podeni_phase == "Bind" and a not in shown and not shown_together(a, along)
     ]
     if left and "podeni" not in about.paused:
         return _podeni("Detaching", tuple(left), about, ordered)
@@ -249,11 +252,6 @@ def _going_back(ordered: Sequence[Allocation], about: Surroundings) -> Step | No
     if shown:
         return _podeni("Gone", shown, about, ordered)
     return Record(tuple((a, Released()) for a in going))
-
-
-def _shares(a: Allocation, serving: Sequence[Allocation]) -> bool:
-    """Whether the PodENI that shows `a` also shows an interface that still serves the Pod."""
-    return a.podeni_uid is not None and any(a.podeni_uid == other.podeni_uid for other in serving)
 
 
 def _take_apart(a: Allocation, about: Surroundings) -> Step | None:
@@ -310,6 +308,8 @@ def _leaving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
         waits.append(step)
     if waits or any(a.phase is Phase.LEAVING and a not in leaving for a in ordered):
         return _soonest(waits) if waits else None
+    if an_earlier_one_goes(ordered, leaving):
+        return Wait(None, "the earlier PodENI of this name is on its way out")
     return _podeni("Unbind", leaving, about, ordered)
 
 
@@ -328,7 +328,7 @@ def _left_over(ordered: Sequence[Allocation], about: Surroundings) -> Step | Non
     for a in _free(ordered, Phase.LEAVING, Phase.RESERVED):
         if a.phase is Phase.RESERVED and a.podeni_phase is None:
             continue
-        if a.attachment is None and _shares(a, [each for each in ordered if each is not a]):
+        if a.attachment is None and shown_together(a, [each for each in ordered if each is not a]):
             return Record(((a, PodEniWritten(phase="Gone", uid="")),))
         if a.attachment is None:  # nobody else's: left behind, it would stand in the new Pod's way
             return _podeni(
@@ -392,10 +392,7 @@ def _serving(ordered: Sequence[Allocation], about: Surroundings) -> Step | None:
             waits.append(step)
     if waits or len(wanted) < len(everyone):
         return _soonest(waits) if waits else None
-    if any(
-        a.phase is Phase.RELEASING and a.podeni_phase is not None and not _shares(a, wanted)
-        for a in ordered
-    ):
+    if an_earlier_one_goes(ordered, wanted):
         return Wait(None, "the earlier PodENI of this name is on its way out")
     if any(a.podeni_phase is None for a in wanted):
         return _podeni("Initial", wanted, about, ordered)

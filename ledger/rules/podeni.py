@@ -219,6 +219,22 @@ def why_in_use(live: Object | None, a: Allocation) -> str | None:
     return None if _bound_for(live) in {"", *_found_gone([a])} else _in_use(live)
 
 
+def shown_together(a: Allocation, others: Sequence[Allocation]) -> bool:
+    """Whether the PodENI that shows `a` also shows one of the others."""
+    return a.podeni_uid is not None and any(a.podeni_uid == other.podeni_uid for other in others)
+
+
+def an_earlier_one_goes(ordered: Sequence[Allocation], later: Sequence[Allocation]) -> bool:
+    """Whether a PodENI of this name is still to be deleted, which shows none of the later ones.
+
+    They have nothing to do with it: whatever they wrote into it, a deletion of it would be theirs.
+    """
+    return any(
+        a.phase is Phase.RELEASING and a.podeni_phase is not None and not shown_together(a, later)
+        for a in ordered
+    )
+
+
 def _found_gone(allocations: Sequence[Allocation]) -> set[str]:
     """The Pod uids that these allocations served and that a live look found gone.
 

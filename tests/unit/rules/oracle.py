@@ -480,6 +480,8 @@ class Oracle:
     def settle(self, seconds: int = 900) -> None:
         """No more inputs: everything is heard, every fault is over, and it comes to rest (P8)."""
         self.outcomes, self.kube_down, self.no_capacity = [], False, False
+        if self.pod is not None and self.pod.deleting:
+            self.pod = None  # nothing holds it up any more
         until = self.now + timedelta(seconds=seconds)
         quiet = 0
         while quiet < 3:  # the sweep takes a Pod up again that rests

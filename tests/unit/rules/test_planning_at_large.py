@@ -168,7 +168,7 @@ class PodName(RuleBasedStateMachine):
         phases = {a.phase for a in oracle.held if a.serving}
         if pod is None or pod.terminal:
             assert phases <= {Phase.RESERVED}
-        elif phases and not pod.deleting:
+        elif phases:
             asked = {each["interface"] for each in json.loads(pod.networks)["podNetworks"]}
             assert {a.interface for a in oracle.held if a.phase is Phase.BOUND} == asked
             assert oracle.podeni is not None
@@ -214,3 +214,15 @@ def test_p8_a_podeni_that_nobody_holds_any_more_stands_in_nobodys_way() -> None:
     name.a_pod_comes_and_is_served_for_a_while(on="node-h1", asked=ELASTIC, turns=1)
     name.a_pod_is_created_or_replaced(on="node-h1", asked=FIXED)
     name.teardown()
+
+
+def test_p3_a_pod_that_goes_unserved_keeps_nothing_of_its_predecessors_deletion() -> None:
+    name = PodName()
+    name.a_pod_comes_and_is_served_for_a_while(on="node-h1", asked=FIXED, turns=1)
+    name.a_user_deletes_the_podeni(by_force=False)
+    name.the_pod_is_gone_for_a_while(turns=2)
+    name.a_pod_is_created_or_replaced(on="node-h1", asked=PAIR)
+    name.a_worker_takes_a_turn()
+    name.the_pod_is_gone_for_a_while(turns=2)
+    name.teardown()
+    assert [a.phase for a in name.oracle.held] == [Phase.RESERVED] * 2
