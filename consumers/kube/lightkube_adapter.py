@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import httpx2
 import structlog
-from lightkube.core.exceptions import ConfigError
 
 from consumers.kube import wire
 from consumers.kube.names import (
@@ -234,15 +233,9 @@ class LightkubeAdapter:
         body: Any = None,
     ) -> KubeObject:
         """One request. `verb` is RBAC's; raises KubeError for everything but a success."""
-        try:
-            # httpx2's own `json=` is the encoder; a GET has no body and must not claim one.
-            extra = {} if body is None else {"json": body}
-            response = self._client.request(method, path, params=parameters, **extra)
-        except (httpx2.HTTPError, ConfigError) as failure:
-            raise wire.unreachable(verb, target, failure) from failure
-        if not response.is_success:
-            raise wire.refused_response(verb, target, response)
-        return wire.decode_object(verb, target, response.content)
+        return wire.exchange(
+            self._client, verb, target, method, path, parameters=parameters, body=body
+        )
 
 
 def _target(resource: Resource, name: str, namespace: str = "", subresource: str = "") -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx2
-from lightkube.core.exceptions import ConfigError
 
 from consumers.kube import wire
 from consumers.kube.port import KubeObject, NotFound
@@ -85,11 +84,6 @@ class Objects:
         named = f"{resource.rbac}/{subresource}" if subresource else resource.rbac
         target = f"{named} {namespace}/{name}" if namespace else f"{named} {name}".rstrip()
         path = resource.path(namespace, name, subresource)
-        try:
-            extra = {} if body is None else {"json": body}
-            response = self._client.request(method, path, params=parameters, **extra)
-        except (httpx2.HTTPError, ConfigError) as failure:
-            raise wire.unreachable(verb, target, failure) from failure
-        if not response.is_success:
-            raise wire.refused_response(verb, target, response)
-        return wire.decode_object(verb, target, response.content)
+        return wire.exchange(
+            self._client, verb, target, method, path, parameters=parameters, body=body
+        )

@@ -19,6 +19,7 @@ from consumers.kube.port import (
     Conflict,
     Denied,
     KubeError,
+    KubeObject,
     NotFound,
     Throttled,
     Unreachable,
@@ -149,3 +150,25 @@ def decode_object(verb: str, target: str, body: bytes) -> dict[str, Any]:
         raise Unreachable(
             verb, target, message=f"the answer is not a JSON object: {unreadable}"
         ) from unreadable
+
+
+def exchange(
+    client: httpx2.Client,
+    verb: str,
+    target: str,
+    method: str,
+    path: str,
+    *,
+    parameters: dict[str, str] | None = None,
+    body: Any = None,
+) -> KubeObject:
+    """One request. `verb` is RBAC's; raises KubeError for everything but a success."""
+    try:
+        # httpx2's own `json=` is the encoder; a GET has no body and must not claim one.
+        extra = {} if body is None else {"json": body}
+        response = client.request(method, path, params=parameters, **extra)
+    except (httpx2.HTTPError, ConfigError) as failure:
+        raise unreachable(verb, target, failure) from failure
+    if not response.is_success:
+        raise refused_response(verb, target, response)
+    return decode_object(verb, target, response.content)
