@@ -4,18 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
-from tests.simulation.ground import Ground
+from deploy.local.parts.postgres import PostgresServer
+from tests.simulation.ground import Ground, ground_of_its_own
 from tests.simulation.world import SimulatedWorld
 
 
 @pytest.fixture(scope="session")
 def ground(postgres_server: PostgresServer, migrated_template: str) -> Iterator[Ground]:
-    dsn = create_database(postgres_server.dsn(), "simulated", template=migrated_template)
-    ground = Ground(dsn)
-    yield ground
-    ground.close()
-    drop_database(postgres_server.dsn(), "simulated")
+    with ground_of_its_own(postgres_server, "simulated", migrated_template) as ground:
+        yield ground
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, create_engine
 
+from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
 from ledger.store.database import Database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,3 +101,12 @@ class ProcessDatabase(Database):
             yield connection
             self._reach("before commit")
         self._reach("after commit")
+
+
+@contextmanager
+def ground_of_its_own(server: PostgresServer, name: str, template: str) -> Iterator[Ground]:
+    """A migrated database of that name, for the time of a `with` block."""
+    ground = Ground(create_database(server.dsn(), name, template=template))
+    yield ground
+    ground.close()
+    drop_database(server.dsn(), name)

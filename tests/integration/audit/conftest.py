@@ -6,18 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
-from tests.simulation.ground import Ground
+from deploy.local.parts.postgres import PostgresServer
+from tests.simulation.ground import Ground, ground_of_its_own
 from tests.simulation.world import CLUSTER, SimulatedWorld, elastic
 
 
 @pytest.fixture(scope="session")
 def audited_ground(postgres_server: PostgresServer, migrated_template: str) -> Iterator[Ground]:
-    dsn = create_database(postgres_server.dsn(), "audited", template=migrated_template)
-    ground = Ground(dsn)
-    yield ground
-    ground.close()
-    drop_database(postgres_server.dsn(), "audited")
+    with ground_of_its_own(postgres_server, "audited", migrated_template) as ground:
+        yield ground
 
 
 @pytest.fixture

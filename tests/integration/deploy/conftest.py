@@ -8,9 +8,9 @@ import pytest
 
 from consumers.reconciler.measuring import measure
 from consumers.runtime import metrics
-from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
+from deploy.local.parts.postgres import PostgresServer
 from tests.integration.deploy.files import ROOT
-from tests.simulation.ground import Ground
+from tests.simulation.ground import Ground, ground_of_its_own
 from tests.simulation.world import CLUSTER, SimulatedWorld, elastic
 from tests.unit.runtime.test_golden_metrics import table
 
@@ -25,11 +25,8 @@ def prometheus_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def measured_ground(postgres_server: PostgresServer, migrated_template: str) -> Iterator[Ground]:
-    dsn = create_database(postgres_server.dsn(), "measured", template=migrated_template)
-    ground = Ground(dsn)
-    yield ground
-    ground.close()
-    drop_database(postgres_server.dsn(), "measured")
+    with ground_of_its_own(postgres_server, "measured", migrated_template) as ground:
+        yield ground
 
 
 @pytest.fixture

@@ -4,18 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.local.parts.postgres import PostgresServer, create_database, drop_database
+from deploy.local.parts.postgres import PostgresServer
 from tests.integration.takeover.terway import TerwayCluster
-from tests.simulation.ground import Ground
+from tests.simulation.ground import Ground, ground_of_its_own
 
 
 @pytest.fixture(scope="session")
 def takeover_ground(postgres_server: PostgresServer, migrated_template: str) -> Iterator[Ground]:
-    dsn = create_database(postgres_server.dsn(), "takeover", template=migrated_template)
-    ground = Ground(dsn)
-    yield ground
-    ground.close()
-    drop_database(postgres_server.dsn(), "takeover")
+    with ground_of_its_own(postgres_server, "takeover", migrated_template) as ground:
+        yield ground
 
 
 @pytest.fixture
