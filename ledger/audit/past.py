@@ -14,8 +14,9 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from ledger.audit.periods import When
-from ledger.rules.allocation import Allocation, Recorded, fold
+from ledger.rules.allocation import Allocation, Recorded
 from ledger.rules.entries import read_entry
+from ledger.rules.evolution import fold
 
 _ENTRIES = """
 SELECT allocation_id, version, kind, recorded_at, data FROM audit.story

@@ -15,8 +15,9 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, Recorded, evolve
+from ledger.rules.allocation import Allocation, Recorded
 from ledger.rules.entries import Address, Entry
+from ledger.rules.evolution import evolve
 from ledger.rules.tenures import Turnover
 from ledger.store import rows
 from ledger.store.named_sql import queries

@@ -19,10 +19,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult
 
-from ledger.rules.allocation import Allocation, Recorded, evolve
+from ledger.rules.allocation import Allocation, Recorded
 from ledger.rules.carrying import carried_calls
 from ledger.rules.cloud_calls import CloudCall, follow
 from ledger.rules.entries import CarriedForward, read_entry
+from ledger.rules.evolution import evolve
 from ledger.rules.tenures import Turnover, holding_of
 from ledger.store import rows
 from ledger.store.archives import away

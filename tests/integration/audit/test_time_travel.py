@@ -17,8 +17,9 @@ from sqlalchemy import Connection
 from ledger.audit.past import pod_at, states_at
 from ledger.audit.periods import Key, Tenure, tenures
 from ledger.audit.questions import reservations
-from ledger.rules.allocation import Allocation, Phase, Recorded, evolve
+from ledger.rules.allocation import Allocation, Phase, Recorded
 from ledger.rules.entries import read_entry
+from ledger.rules.evolution import evolve
 from ledger.rules.tenures import holding_of
 from tests.simulation.ground import Ground
 from tests.simulation.simulation import Simulation

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, Recorded, evolve
+from ledger.rules.allocation import Allocation, Recorded
 from ledger.rules.entries import Address, Api, Entry, Place, Retention, Terms
+from ledger.rules.evolution import evolve
 from ledger.rules.nodes import NodeFacts
 from ledger.rules.vswitches import VSwitchFacts
 

@@ -16,8 +16,9 @@ from uuid import UUID
 from consumers.cloud.port import IN_USE
 from consumers.reconciler import eni_looks
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, Phase, Recorded, evolve
+from ledger.rules.allocation import Allocation, Phase, Recorded
 from ledger.rules.entries import Entry, Placed
+from ledger.rules.evolution import evolve
 from ledger.rules.looks import NotYet, PodLook, judge_absence, judge_release
 from ledger.rules.placing import place_for
 from ledger.rules.planning import (

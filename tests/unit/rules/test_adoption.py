@@ -10,7 +10,8 @@ import pytest
 
 from ledger.rules import entries as e
 from ledger.rules.adoption import UsedEni, adopt
-from ledger.rules.allocation import Phase, Recorded, fold
+from ledger.rules.allocation import Phase, Recorded
+from ledger.rules.evolution import fold
 from tests.unit.rules.lives import ADDRESS, START, TTL_1H, Life
 
 PODENI: dict[str, Any] = {

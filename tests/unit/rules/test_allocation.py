@@ -7,16 +7,9 @@ from uuid import UUID
 import pytest
 
 from ledger.rules import entries as e
-from ledger.rules.allocation import (
-    SERVING,
-    Allocation,
-    ImpossibleEntry,
-    Phase,
-    Recorded,
-    evolve,
-    fold,
-)
+from ledger.rules.allocation import SERVING, Allocation, ImpossibleEntry, Phase, Recorded
 from ledger.rules.entries import Entry
+from ledger.rules.evolution import evolve, fold
 from ledger.rules.under_way import VSWITCH_FULL
 from tests.unit.rules.lives import ADDRESS, NEVER, START, Life, place_on
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, Phase, Recorded, evolve
+from ledger.rules.allocation import Allocation, Phase, Recorded
+from ledger.rules.evolution import evolve
 from ledger.rules.networks import networks_to_allocate
 from ledger.rules.pod_decisions import (
     PodDecision,

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.rules.adoption import UsedEni, adopt
-from ledger.rules.allocation import Allocation, Phase, Recorded, fold
+from ledger.rules.allocation import Allocation, Phase, Recorded
 from ledger.rules.entries import Adopted
+from ledger.rules.evolution import fold
 from ledger.rules.found_podenis import CloudEni, PodSeen, read_podeni
 from ledger.rules.handing_back import fresh_last_seen, in_flight, next_record_write
 from ledger.rules.podeni_drift import judge_podeni

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.rules import entries as e
-from ledger.rules.allocation import Allocation, ImpossibleEntry, Phase, Recorded, evolve
+from ledger.rules.allocation import Allocation, ImpossibleEntry, Phase, Recorded
 from ledger.rules.entries import Entry
+from ledger.rules.evolution import evolve
 from ledger.rules.tenures import Holding, Turnover, holding_of
 from tests.unit.rules.lives import ADDRESS, START, Life, place_on
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.rules import entries as e
-from ledger.rules.allocation import ImpossibleEntry, Recorded, evolve
+from ledger.rules.allocation import ImpossibleEntry, Recorded
 from ledger.rules.carrying import carried_forward
 from ledger.rules.entries import CarriedForward
+from ledger.rules.evolution import evolve
 from ledger.store.archiving import open_period
 from ledger.store.rebuild import tell
 from tests.unit.rules.lives import ADDRESS, START, Life
