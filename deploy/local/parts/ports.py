@@ -1,5 +1,8 @@
 """TCP ports of the local stack: a free one, or the configured one with a word on who holds it."""
 
+import errno
+import itertools
+import os
 import socket
 from contextlib import closing
 
@@ -10,12 +13,31 @@ from deploy.local.parts.child import PartError
 LOOPBACK = "127.0.0.1"
 
 
+#: Below the ports that systems give to outgoing connections (32768 on Linux, 49152 elsewhere), of
+#: which any could take a port between its choice and its use; so could all of `bind` to port 0.
+FIRST, SPAN = 20_000, 12_000
+#: Processes that start one after another, as tests side by side do, begin this many apart.
+APART = 61
+
+_choices = itertools.count(os.getpid() * APART)
+
+
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody holds now; somebody else may take it before its use."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that nobody holds now; somebody else may take it before its use.
+
+    Successive calls of a process give different ports. Raises PartError where all are held.
+    """
+    for choice in itertools.islice(_choices, SPAN):
+        port = FIRST + choice % SPAN
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as refused:
+                if refused.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
+    raise PartError(f"no free port between {FIRST} and {FIRST + SPAN}: end what holds them")
 
 
 def claim_port(wanted: int, *, part: str, option: str) -> int:
