@@ -26,6 +26,7 @@ from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Entry
 from ledger.rules.planning import STUCK_AFTER
 from ledger.rules.under_way import Intent
+from ledger.store.book import first_held
 from ledger.store.work import Claim
 
 #: Within this time a look may still show what was before.
@@ -47,7 +48,11 @@ def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
     if isinstance(answer, Pause):
         return answer
     now = tools.now()
-    judged = judge_motion(a, answer.value[0] if answer.value else None, now)
+    eni = answer.value[0] if answer.value else None
+    judged = judge_motion(a, eni, now)
+    if judged == e.EniGone(expected=True) and now - _held_since(tools, a) < DESCRIBE_LAG:
+        # Made a moment ago: the look may be of a time before that, and the delete still under way.
+        judged = NotYet(f"{a.address.eni} is not to be seen")
     if isinstance(judged, NotYet):
         if judged.problem:
             return Pause(tools.backoff(held.attempt, now), judged.why, problem=True)
@@ -62,6 +67,12 @@ def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
         tell_pod(tools, a, "AttachNetworkInterface", note, failed=True)
         return Pause(tools.backoff(held.attempt, now), note)
     return None
+
+
+def _held_since(tools: Tools, a: Allocation) -> datetime:
+    """When its ENI was first in the book. Of an older one, an absence is the truth at once."""
+    with tools.database.transaction() as connection:
+        return first_held(connection, a) or a.created_at
 
 
 def judge_motion(a: Allocation, eni: Eni | None, now: datetime) -> Entry | NotYet:

@@ -20,7 +20,7 @@ from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.looks import NotYet, PodLook, judge_absence, judge_release
 from ledger.rules.nodes import NodeFacts
-from ledger.rules.placing import carrier_on, place_for
+from ledger.rules.placing import UNSERVED_LOOK, carrier_on, place_for
 from ledger.rules.planning import LookAtPod, Surroundings
 from ledger.rules.pods import PodFacts
 from ledger.store import brakes, inputs, work
@@ -92,6 +92,8 @@ def _judge(
     first, look = step.allocations[0], _as_look(answer)
     if step.question == "release":
         return _release(tools, fenced, step.allocations, answer, cause)
+    if step.question == "holder" and look.running_uid == first.pod_uid:
+        return Pause(fenced.now + UNSERVED_LOOK, "its Pod is there")
     if step.question == "presence" and look.running_uid == first.pod_uid:
         assert answer.pod is not None
         on = PodFacts.from_object(answer.pod).node_name
@@ -156,7 +158,7 @@ def _absence(
 
 def _decide_again(tools: Tools, fenced: Fenced, a: Allocation) -> None:
     """The name may be free for a Pod that was seen before its predecessor was found gone."""
-    decided = decide(fenced.connection, [_key(a)], tools.new_id)
+    decided = decide(fenced.connection, [_key(a)], tools.new_id, again=True)
     due = {WorkKey(cluster, "pod", namespace, name) for cluster, namespace, name in decided.due}
     work.signal(fenced.connection, due, decided.at)
 

@@ -98,6 +98,8 @@ def told(step: Step) -> str:
             return f"would write the PodENI into phase {phase}"
         case LookAtPod("presence", allocations):
             return f"would place the Pod on {allocations[0].node} and give it an ENI"
+        case LookAtPod("holder"):
+            return "has no place for it, and would look whether its Pod is there"
         case LookAtPod("absence"):
             return "would look whether its Pod is gone, and take the ENI off if so"
         case LookAtPod():

@@ -17,6 +17,10 @@ ASK_FULL_VSWITCH_AGAIN = timedelta(minutes=2)
 COUNTS_STALE_AFTER = timedelta(minutes=5)
 
 
+#: What has no place for this long has its Pod looked at: nobody else may ever tell that it is gone.
+UNSERVED_LOOK = timedelta(minutes=5)
+
+
 @dataclass(frozen=True, slots=True)
 class NoVSwitch:
     """No vSwitch can be tried now; `again_at` is when one can, None when the terms have to change."""

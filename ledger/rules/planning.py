@@ -19,6 +19,7 @@ from ledger.rules.instance_types import InstanceTypeFacts
 from ledger.rules.looks import release_is_due
 from ledger.rules.nodes import NodeFacts
 from ledger.rules.placing import (
+    UNSERVED_LOOK,
     NoVSwitch,
     choose_vswitch,
     outdated,
@@ -29,8 +30,7 @@ from ledger.rules.podeni import an_earlier_one_goes, shown_together
 from ledger.rules.podeni_drift import at_rest
 from ledger.rules.vswitches import Shuffle, VSwitchFacts
 
-# An attach, detach or delete that has not moved for this long is issued again: the cloud is known
-# to lose them (platform facts: "stuck Detaching or Deleting: issue the call again").
+# What has not moved for this long is issued again (platform facts: stuck Detaching or Deleting).
 STUCK_AFTER = timedelta(seconds=60)
 
 PodEniPhase = Literal["Initial", "Bind", "Detaching", "Unbind", "Deleting", "Gone"]
@@ -71,11 +71,11 @@ class Settle:
 class LookAtPod:
     """Ask the API server itself whether the holder is there.
 
-    "presence": before anything is allocated for it; "absence": it was said to be gone; "release":
-    its reservation has come to its end.
+    "presence": before anything is allocated for it; "holder": nothing could be for a while;
+    "absence": it was said to be gone; "release": its reservation has come to its end.
     """
 
-    question: Literal["presence", "absence", "release"]
+    question: Literal["presence", "holder", "absence", "release"]
     allocations: tuple[Allocation, ...]
 
 
@@ -149,18 +149,8 @@ class Wait:
     problem: bool = False
 
 
-Step = (
-    Settle
-    | LookAtPod
-    | LookAtEni
-    | LookAtVSwitches
-    | LookAtInstanceType
-    | Call
-    | WritePodEni
-    | CheckPodEni
-    | Record
-    | Wait
-)
+Look = LookAtPod | LookAtEni | LookAtVSwitches | LookAtInstanceType
+Step = Settle | Look | Call | WritePodEni | CheckPodEni | Record | Wait
 
 
 def plan(allocations: Sequence[Allocation], about: Surroundings) -> Step:
@@ -411,19 +401,26 @@ def _bring_up(a: Allocation, about: Surroundings) -> Step | None:
     """What is missing before the PodENI can name the ENI; None when it is there and free."""
     if a.stale_attachment:
         return _take_off(a, about)
-    if isinstance(about.node, str):
-        return Wait(None, about.node, problem=True)
-    if about.node is None:
-        return Wait(None, f"node {a.node} has not been seen yet", problem=True)
-    if about.node.ignored:
+    node = about.node
+    if not isinstance(node, NodeFacts):
+        return _unserved(a, node or f"node {a.node} has not been seen yet", about)
+    if node.ignored:
         # Its Pods are not ours to serve (reference §5.3a): no problem, and no event.
-        return Wait(None, f"node {a.node} is left alone: it is labelled so, or a virtual kubelet")
-    if a.place is None or outdated(a.place, about.node):
+        why = f"node {a.node} is left alone: it is labelled so, or a virtual kubelet"
+        return _unserved(a, why, about, problem=False)
+    if a.place is None or outdated(a.place, node):
         # On a replaced node: off the instance that is no more, then the new one's facts.
-        return _place(a, about.node, about) if a.attachment is None else _take_off(a, about)
+        return _place(a, node, about) if a.attachment is None else _take_off(a, about)
     if a.address is not None:
         return None
     return _create(a, about)
+
+
+def _unserved(a: Allocation, why: str, about: Surroundings, *, problem: bool = True) -> Step:
+    """It waits for a place. For a Pod that never was, or whose end nobody tells, that would be for ever."""
+    if about.now - a.changed_at >= UNSERVED_LOOK and "holder" not in about.paused:
+        return LookAtPod("holder", (a,))
+    return Wait(None, why, problem=problem)
 
 
 def _place(a: Allocation, node: NodeFacts, about: Surroundings) -> Step:
@@ -435,7 +432,7 @@ def _place(a: Allocation, node: NodeFacts, about: Surroundings) -> Step:
         a, node, enable_trunk=about.enable_trunk, limits=about.limits, carried=about.carried
     )
     if isinstance(placed, str):
-        return Wait(None, placed, problem=True)
+        return _unserved(a, placed, about)
     if "presence" in about.paused:
         return Wait(None, "the live look at the Pod could not be made", problem=True)
     return LookAtPod("presence", (a,))

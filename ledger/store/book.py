@@ -242,6 +242,15 @@ def not_before_last_end(connection: Connection, address: Address, now: datetime)
     return now if last is None else max(now, last)
 
 
+def first_held(connection: Connection, a: Allocation) -> datetime | None:
+    """Since when the allocation has had its ENI; None where it never held it."""
+    eni = a.address.eni if a.address else None
+    found: datetime | None = connection.exec_driver_sql(
+        queries("book")["first_held"], {"id": a.id, "eni": eni}
+    ).scalar_one()
+    return found
+
+
 def read_newest_life(connection: Connection, allocation_id: UUID) -> list[Recorded]:
     """The entries of an allocation since a Pod last asked for it, in order."""
     found = connection.exec_driver_sql(queries("book")["newest_life"], {"id": allocation_id})

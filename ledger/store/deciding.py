@@ -36,8 +36,18 @@ class Decided:
     problems: dict[PodName, str] = field(default_factory=dict)
 
 
-def decide(connection: Connection, news: Collection[ObjectKey], new_id: NewId) -> Decided:
-    """Decide about the Pods and PodENIs among `news`, whose observations this transaction holds."""
+def decide(
+    connection: Connection,
+    news: Collection[ObjectKey],
+    new_id: NewId,
+    *,
+    again: bool = False,
+) -> Decided:
+    """Decide about the Pods and PodENIs among `news`, whose observations this transaction holds.
+
+    `again`: they were decided about when they were heard. The end of a Pod that came and went was
+    counted then, and a TTL that was restarted once more at each look would take a TTL longer.
+    """
     named = sorted(key for key in news if key.entity in ("pod", "podeni"))
     pods = {ObjectKey(key.cluster, "pod", key.namespace, key.name) for key in named}
     seen = inputs.read_observations(connection, sorted({*named, *pods}))
@@ -52,7 +62,7 @@ def decide(connection: Connection, news: Collection[ObjectKey], new_id: NewId) -
             # Of an adopted Pod that was gone already nothing was ever heard: nothing follows from that.
             if key.entity == entity and key in seen:
                 name = (key.cluster, key.namespace, key.name)
-                stories = _stories_of(seen[key], name, held.get(name, ()), new_id, decided)
+                stories = _stories_of(seen[key], held.get(name, ()), new_id, decided, again=again)
                 found.append((name, stories))
         _record(connection, found, held, decided)
     return decided
@@ -67,16 +77,20 @@ def seen_pod(observation: Observation) -> SeenPod:
 
 def _stories_of(
     observation: Observation,
-    name: PodName,
     allocations: Sequence[Allocation],
     new_id: NewId,
     decided: Decided,
+    *,
+    again: bool,
 ) -> list[Story]:
+    key = observation.key
+    name = (key.cluster, key.namespace, key.name)
     decisions: Sequence[Decision]
-    if observation.key.entity == "pod":
+    if key.entity == "pod":
         pod = seen_pod(observation)
         outcome = decide_pod(pod, allocations, new_id)
-        decisions = (*outcome.decisions, *_lives_unseen(pod, allocations, decided.at))
+        unseen = () if again else _lives_unseen(pod, allocations, decided.at)
+        decisions = (*outcome.decisions, *unseen)
         if outcome.problem is not None:
             decided.problems[name] = outcome.problem
     else:

@@ -37,7 +37,9 @@ class Settled:
             else:
                 self._check_gone(name, plan, ttls_are_over=ttls_are_over)
         for name in set(self._held) - set(self._promises.plans):
-            self._broken("P11", f"{'/'.join(name)} never was and holds an address")
+            self._broken(
+                "P11", f"{'/'.join(name)} never was and holds an address; {self._why(name)}"
+            )
         self._check_cloud()
         self._check_same_address()
         self._promises.check_claims()

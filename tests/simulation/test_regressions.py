@@ -3,11 +3,12 @@
 import contextlib
 from datetime import timedelta
 
-from consumers.contract.encode import encode_listed
+from consumers.contract.encode import encode_listed, encode_observed
 from consumers.contract.events import ListedPage
 from consumers.reconciler.dispatch import work_once
 from deploy.local.cloud.faults import read_fault
 from ledger.rules.allocation import Phase
+from ledger.store.absences import restart_every_ttl
 from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
 
 
@@ -260,3 +261,76 @@ def test_p2_a_look_at_its_end_makes_no_life_look_stale_that_is_still_on_its_way(
     assert kept.ttl_due is not None
     assert kept.ttl_due >= gone + timedelta(hours=1)
     world.check_promises()
+
+
+def test_p2_a_new_eni_is_not_taken_for_deleted_by_a_look_from_before_it(
+    world: SimulatedWorld,
+) -> None:
+    """Seed 50397: Describe showed how things stood before the ENI was made. Deleted seconds later, and
+    stuck in Deleting, it was taken for gone at the first look."""
+    world.create_pod("web-0", networks=[elastic()])
+    world.cloud.faults.put(read_fault({"kind": "describe_lag", "seconds": 20}))
+    world.cloud.faults.put(read_fault({"kind": "stuck", "state": "Deleting", "seconds": 15}))
+    world.cloud.faults.put(read_fault({"kind": "throttle", "api": "AttachNetworkInterface"}))
+    world.settle(1)
+    assert world.member_enis()
+    world.delete_pod("web-0")
+    for _ in range(90):
+        world.settle(1)
+        gone = world.ground.rows("SELECT FROM ledger.entry WHERE kind = 'eni-gone'")
+        assert not (gone and world.member_enis()), "recorded as gone, and it is there"
+    assert gone
+    assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
+
+
+def test_p2_the_end_of_a_life_is_counted_once(world: SimulatedWorld) -> None:
+    """Seed 50848: a Pod came and went unseen, then the log had a gap. The look at the reservation's
+    end decided about that Pod again, and the TTL counted anew."""
+    world.create_pod("web-0", networks=[fixed("1h")])
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.create_pod("web-0", networks=[fixed("1h")])
+    world.advance(timedelta(seconds=10))
+    world.delete_pod("web-0")
+    world.settle(10)
+    with world.ground.shared.transaction() as connection:
+        assert restart_every_ttl(connection, CLUSTER, "epoch 0 version 1 to 2", {}) == 1
+    world.advance(timedelta(hours=1))
+    world.kube.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
+    world.work()  # the look is ahead of what was taken in, so the end is not decided yet
+    world.settle(30)
+    assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
+    restarted = world.ground.rows("SELECT FROM ledger.entry WHERE kind = 'ttl-restarted'")
+    assert len(restarted) == 2
+
+
+def test_p11_a_forged_pod_on_a_node_that_nobody_knows_comes_to_an_end(
+    world: SimulatedWorld,
+) -> None:
+    """Seed 50783: it waited for its node for ever, because nobody tells the end of a Pod that never was."""
+    world.create_pod("ghost-0", node="node-x")
+    forged = world.kube.get("/api/v1/namespaces/example/pods/ghost-0")
+    world.delete_pod("ghost-0")
+    world.publish()
+    world.log.clear()
+    world.append("pod", encode_observed(CLUSTER, "pod", forged, epoch=0))
+    world.settle(60, step=10)
+    assert [a.phase for a in world.allocations()] == [Phase.WANTED]
+    world.settle(600, step=10)
+    assert [a.phase for a in world.allocations()] == [Phase.RELEASED]
+
+
+def test_a_pod_that_waits_long_for_its_node_is_served_when_it_comes(world: SimulatedWorld) -> None:
+    node = world.kube.get("/api/v1/nodes/node-h1")
+    trunk = node["metadata"]["annotations"].pop("k8s.aliyun.com/trunk-on")
+    world.kube.update("/api/v1/nodes/node-h1", node)
+    world.create_pod("web-0", networks=[elastic()])
+    world.settle(900, step=15)
+    [waiting] = world.allocations()
+    assert (waiting.phase, waiting.version) == (Phase.WANTED, 1)
+    node = world.kube.get("/api/v1/nodes/node-h1")
+    node["metadata"]["annotations"]["k8s.aliyun.com/trunk-on"] = trunk
+    world.kube.update("/api/v1/nodes/node-h1", node)
+    world.settle(120, step=5)
+    assert [a.phase for a in world.allocations()] == [Phase.BOUND]

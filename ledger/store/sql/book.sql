@@ -108,6 +108,9 @@ ORDER BY created_at, id
 SELECT max(upper(during)) FROM ledger.tenure
 WHERE NOT upper_inf(during) AND ((vpc = %(vpc)s AND ipv4 = %(ipv4)s::inet) OR eni = %(eni)s)
 
+-- name: first_held
+SELECT min(lower(during)) FROM ledger.tenure WHERE allocation_id = %(id)s AND eni = %(eni)s
+
 -- name: newest_life
 SELECT version, kind, recorded_at, data FROM ledger.entry
 WHERE allocation_id = %(id)s AND version >= (

@@ -342,6 +342,8 @@ class Oracle:
         self._withdraw(step.allocations)
         self.heard = pod.seen() if pod else SeenPod("c1", "shop", "web-0", self.last_uid, None)
         first = step.allocations[0]
+        if step.question == "holder" and look.running_uid == first.pod_uid:
+            return False
         if step.question == "presence" and look.running_uid == first.pod_uid:
             placed = place_for(first, node(first.node), enable_trunk=True)
             assert isinstance(placed, Placed)

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
+from ledger.rules.placing import UNSERVED_LOOK
 from ledger.rules.planning import (
     STUCK_AFTER,
     Call,
@@ -223,6 +224,15 @@ def test_w7_a_node_that_can_not_be_used_is_waited_for_and_told(on: Any, why: str
     assert isinstance(waiting, Wait)
     assert waiting.problem
     assert why in waiting.why
+
+
+@pytest.mark.parametrize("on", [None, "no such node", node(trunk=False), node("node-x")])
+def test_p11_what_waits_long_for_a_place_has_its_pod_looked_at_once_a_turn(on: Any) -> None:
+    life = Life()
+    late = life.a.changed_at + UNSERVED_LOOK
+    assert summary(step(life, node=on, now=late)) == "ask holder"
+    assert summary(step(life, node=on, now=late, paused={"holder"})) == "problem"
+    assert summary(step(life, node=on, now=late - timedelta(seconds=1))) == "problem"
 
 
 def test_a_node_that_is_to_be_left_alone_is_no_problem() -> None:
