@@ -12,7 +12,7 @@ class RawName(str):
 
     __slots__ = ()
 
-    def encode(self, *_arguments: str) -> bytes:
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
         return bytes.fromhex(self)
 
 
