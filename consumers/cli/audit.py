@@ -196,7 +196,8 @@ def _ip(text: str) -> str:
         ) from wrong
     if "%" in text:
         raise WrongUsage(f"{text!r} has a zone of one machine: leave out what follows %")
-    return str(address)
+    # ::ffff:192.168.0.3 is how sockets of both families, and so many logs, write 192.168.0.3.
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _mac(text: str) -> str:

@@ -1,14 +1,16 @@
 """`eni-ledger dlq`: the messages that could not be taken in."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from consumers.cli.book import local, opened, print_json, print_table
-from consumers.cli.errors import CommandError
+from consumers.cli.book import local, opened, opened_database, print_json, print_table
+from consumers.cli.errors import CommandError, WrongUsage
 from consumers.runtime.settings import Settings, load_settings
 from ledger.store import inputs
+from ledger.store.database import Database
 from ledger.store.inputs import DeadLetter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -52,7 +54,8 @@ def list_(
 @app.command(epilog="Example: [bold]eni-ledger dlq show 7[/bold]")
 def show(dead_letter: Annotated[int, typer.Argument(help="its id")], as_json: Json = False) -> None:
     """One dead letter: where it came from, why it is one, and its bytes."""
-    letter = _one(load_settings(), dead_letter)
+    with opened_database(load_settings()) as database:
+        letter = _one(database, dead_letter)
     if as_json:
         print_json(_told(letter) | {"value": _text(letter.value), "headers": _headers(letter)})
         return
@@ -61,8 +64,7 @@ def show(dead_letter: Annotated[int, typer.Argument(help="its id")], as_json: Js
     for name, value in _headers(letter):
         typer.echo(f"  {name}: {value}")
     shown = _text((letter.value or b"")[:_SHOWN_BYTES])
-    size = len(letter.value or b"")
-    typer.echo(shown + (f"\n… {size} bytes in all" if size > _SHOWN_BYTES else ""))
+    typer.echo(shown + (f"\n… {letter.size} bytes in all" if letter.size > _SHOWN_BYTES else ""))
 
 
 @app.command(epilog="Example: [bold]eni-ledger dlq redrive 7[/bold], or [bold]--all[/bold]")
@@ -75,21 +77,20 @@ def redrive(
     Taken in twice they change nothing; one that still can't be taken in becomes a new dead letter.
     """
     if (dead_letter is None) != every:
-        raise CommandError("name one dead letter, or give --all: see `eni-ledger dlq list`")
+        raise WrongUsage("name one dead letter, or give --all: see `eni-ledger dlq list`")
     settings = load_settings()
-    if dead_letter is not None:
-        letters = [_one(settings, dead_letter)]
-    else:
-        with opened(settings) as connection:
-            letters = inputs.list_dead_letters(connection, redriven_too=False, limit=10_000)
-    asyncio.run(_send(settings, letters))
-    with opened(settings) as connection:
-        for letter in letters:
-            inputs.mark_redriven(connection, letter.id)
-    typer.echo(f"{len(letters)} sent to their topics again")
+    with opened_database(settings) as database:
+        if dead_letter is not None:
+            ids = [_one(database, dead_letter).id]
+        else:
+            with database.transaction() as connection:
+                ids = inputs.not_redriven(connection)
+        asyncio.run(_redrive(settings, database, ids))
+    typer.echo(f"{len(ids)} sent to their topics again")
 
 
-async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
+async def _redrive(settings: Settings, database: Database, ids: Sequence[int]) -> None:
+    """Send them one by one, each noted once it is acknowledged: only one is in memory."""
     from aiokafka import AIOKafkaProducer
     from aiokafka.errors import KafkaError
 
@@ -99,10 +100,12 @@ async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
     options = producer_options(settings.kafka, "eni-ledger-redrive") | {"max_request_size": size}
     try:
         async with started(AIOKafkaProducer(**options)) as producer:
-            for letter in letters:
+            for id_ in ids:
+                letter = await asyncio.to_thread(_one, database, id_)
                 await producer.send_and_wait(
                     letter.topic, value=letter.value, key=letter.key, headers=list(letter.headers)
                 )
+                await asyncio.to_thread(_mark, database, id_)
     except KafkaError as failed:
         raise CommandError(
             f"Kafka at {settings.kafka.bootstrap_servers} did not take it: {failed!r}. Nothing is "
@@ -110,8 +113,13 @@ async def _send(settings: Settings, letters: list[DeadLetter]) -> None:
         ) from failed
 
 
-def _one(settings: Settings, dead_letter: int) -> DeadLetter:
-    with opened(settings) as connection:
+def _mark(database: Database, dead_letter: int) -> None:
+    with database.transaction() as connection:
+        inputs.mark_redriven(connection, dead_letter)
+
+
+def _one(database: Database, dead_letter: int) -> DeadLetter:
+    with database.transaction() as connection:
         letter = inputs.show_dead_letter(connection, dead_letter)
     if letter is None:
         raise CommandError(
@@ -127,7 +135,7 @@ def _told(letter: DeadLetter) -> dict[str, object]:
         "partition": letter.partition,
         "offset": letter.offset,
         "key": _text(letter.key),
-        "bytes": len(letter.value or b""),
+        "bytes": letter.size,
         "error_class": letter.error_class,
         "message": letter.message,
         "recorded_at": letter.recorded_at,

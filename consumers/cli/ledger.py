@@ -185,7 +185,7 @@ def security_groups(
     namespace, name = pod_name(pod)
     ids = tuple(dict.fromkeys(each.strip() for each in groups.split(",") if each.strip()))
     if not 1 <= len(ids) <= SECURITY_GROUPS_MAX:
-        raise CommandError(f"{groups!r}: give 1 to {SECURITY_GROUPS_MAX} security group ids")
+        raise WrongUsage(f"{groups!r}: give 1 to {SECURITY_GROUPS_MAX} security group ids")
     with opened(settings) as connection:
         held = lock_pods(connection, [(settings.cluster_id, namespace, name, "")])
         serving = [a for a in held.get((settings.cluster_id, namespace, name), []) if a.serving]

@@ -23,7 +23,6 @@ DETACHING = "Detaching"
 DELETING = "Deleting"
 
 PRIMARY = "Primary"
-SECONDARY = "Secondary"
 TRUNK = "Trunk"
 MEMBER = "Member"
 
@@ -153,13 +152,6 @@ class InstanceTypeLimits:
         if not self.trunk_supported:
             return 0
         return max(0, self.eni_total_quantity - self.eni_quantity)
-
-    @property
-    def max_member_limit(self) -> int:
-        """Member ENIs if only the primary ENI and the trunk are attached (reference §7.3)."""
-        if not self.trunk_supported:
-            return 0
-        return max(0, self.eni_total_quantity - 2)
 
 
 # --- how it fails -------------------------------------------------------------------------------

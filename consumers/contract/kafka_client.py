@@ -23,6 +23,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from consumers.contract.kafka_records import read_any_header_name
 from consumers.contract.kafka_trouble import explain, why_unreachable
 from consumers.contract.topic_plan import TopicFound, TopicPlan
 from consumers.contract.topics import all_topics, partitions_of
@@ -96,6 +97,7 @@ def consumer_options(
     With a group, the group decides only who reads which partition; positions are the ledger's, so
     nothing is committed. Without one the caller assigns partitions itself.
     """
+    read_any_header_name()
     options = connection_options(settings, client_id) | {
         "group_id": group_id,
         "enable_auto_commit": False,

@@ -16,7 +16,9 @@ from pydantic.alias_generators import to_camel
 
 from consumers.contract.topics import Entity
 
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+#: The annotations that anything of ours reads, and those the incumbent may add. Rejected: keeping all but
+#: those whose names speak of secrets; people put keys, and whole manifests, under any name.
+_OUR_ANNOTATION: Final = re.compile(r"([a-z0-9-]+\.)*(aliyun|alibabacloud)\.com/.*", re.DOTALL)
 _SENSITIVE: Final = re.compile(r"secret|token|password", re.IGNORECASE)
 _OUR_RESOURCE: Final = re.compile(r"aliyun/.*")
 
@@ -90,13 +92,13 @@ class ObjectMeta(_Trimmed):
 
     @field_validator("annotations")
     @classmethod
-    def _without_sensitive(cls, annotations: Labels) -> Labels:
+    def _ours_and_not_sensitive(cls, annotations: Labels) -> Labels:
         if annotations is None:
             return None
         return {
             name: value
             for name, value in annotations.items()
-            if name != _LAST_APPLIED and not _SENSITIVE.search(name)
+            if _OUR_ANNOTATION.fullmatch(name) and not _SENSITIVE.search(name)
         }
 
 

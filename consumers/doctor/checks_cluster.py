@@ -35,8 +35,6 @@ AGENT: Final = "terway-eniip"
 OPTIONS_SINCE: Final = (1, 11, 0)
 #: events.k8s.io/v1 and admissionregistration.k8s.io/v1 are served from here on.
 OLDEST_KUBERNETES: Final = (1, 19)
-#: From here on, new managed clusters have trunk ENIs on (product document).
-TRUNK_BY_DEFAULT: Final = (1, 31)
 FIX_ENI_CONFIG: Final = "eni-ledger doctor --fix eni-config"
 EDIT_ENI_CONFIG: Final = "kubectl edit cm -n kube-system eni-config"
 

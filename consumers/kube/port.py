@@ -57,7 +57,7 @@ class EventNote:
 
     Attributes:
         regarding: the object `kubectl describe` shows it under.
-        reason, action: the incumbent's words (`consumers.kube.names`; reference §6.11).
+        reason, action: the incumbent's words (reference §6.11).
         note: one sentence; cut to 1 kB by the adapter, as the API demands.
         room: ours, appended to the reporting controller: `eni-ledger/<room>`.
         related: a second object, usually the Pod of a PodENI.

@@ -1,7 +1,8 @@
 """Every setting of every process, validated once, from the environment or a YAML file.
 
 Precedence: environment `ENI_LEDGER_*` (nested names joined by two underscores, as in
-`ENI_LEDGER_POSTGRES__DSN`) over the YAML file named by `ENI_LEDGER_CONFIG` over the defaults.
+`ENI_LEDGER_POSTGRES__DSN`) over the YAML file named by `ENI_LEDGER_CONFIG` over the incumbent's own
+files (`incumbent_files.py`) over the defaults.
 A wrong value is refused at start with its path and what is allowed; nothing is read later.
 """
 
@@ -13,10 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
+
+from consumers.runtime.incumbent_files import incumbent_settings
+from consumers.runtime.yaml_files import UnusableFile, read_map
 
 CONFIG_FILE_VARIABLE = "ENI_LEDGER_CONFIG"
 
@@ -294,7 +298,10 @@ class Settings(BaseSettings):
         ]
         file = os.environ.get(CONFIG_FILE_VARIABLE)
         if file:
-            sources.append(YamlConfigSettingsSource(settings_cls, yaml_file=file))
+            read = read_map(CONFIG_FILE_VARIABLE, Path(file))
+            sources.append(InitSettingsSource(settings_cls, read))
+        bursts = {api: limit.burst for api, limit in DEFAULT_RATE_LIMITS.items()}
+        sources.append(InitSettingsSource(settings_cls, incumbent_settings(bursts)))
         return tuple(sources)
 
 
@@ -316,6 +323,8 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         )
     try:
         return Settings(**(overrides or {}))
+    except UnusableFile as unusable:
+        raise SettingsError(str(unusable)) from unusable
     except ValidationError as refused:
         lines = [
             f"setting {'.'.join(str(part) for part in error['loc'])}: {error['msg']}"

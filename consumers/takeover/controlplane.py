@@ -60,12 +60,6 @@ class ControlPlane:
         """Whether its configuration has PodENI controllers and webhook off."""
         return switched_off(self.config) == self.config
 
-    @property
-    def rolled_out(self) -> bool:
-        """Whether no replica of an earlier configuration runs any more."""
-        status = (self.deployment or {}).get("status", {})
-        return int(status.get("updatedReplicas", 0)) >= int(status.get("replicas", 0))
-
 
 def look_at_controlplane(objects: Objects) -> ControlPlane:
     """Look at all of it. Raises KubeError."""

@@ -107,14 +107,20 @@ class Delivery:
     async def _attempt(
         self, topic: str, records: Sequence[Encoded], *, partition: int | None
     ) -> list[Encoded]:
-        """Send all at once; the records that were not acknowledged."""
+        """Send all at once; the records that were not acknowledged.
+
+        A broker refuses whole batches as too large: what was refused in company is sent alone.
+        """
         outcomes = await asyncio.gather(
             *(self._send(topic, record, partition) for record in records), return_exceptions=True
         )
         waiting: list[Encoded] = []
+        refused: list[Encoded] = []
         failure: BaseException | None = None
         for record, outcome in zip(records, outcomes, strict=True):
-            if isinstance(outcome, MessageSizeTooLargeError):
+            if isinstance(outcome, MessageSizeTooLargeError) and len(records) > 1:
+                refused.append(record)
+            elif isinstance(outcome, MessageSizeTooLargeError):
                 TOO_LARGE.labels(topic=topic).inc()
                 _log.error("too large for Kafka, left out", topic=topic, key=record.key.decode())
             elif isinstance(outcome, KafkaError):
@@ -133,6 +139,8 @@ class Delivery:
             FAILED.labels(topic=topic).inc(len(waiting))
             why = explain(failure, topic=topic)
             self._report(False, f"Kafka does not take {len(waiting)} records of {topic}: {why}")
+        for record in refused:
+            waiting += await self._attempt(topic, [record], partition=partition)
         return waiting
 
     async def _trusted(self) -> bool:

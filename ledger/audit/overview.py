@@ -191,7 +191,8 @@ def _address(word: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         raise ValueError(f"{word[:60]!r} is no IP address: give one like 192.168.0.3") from wrong
     if getattr(found, "scope_id", None):
         raise ValueError(f"{word[:60]!r} has a scope: give the address alone")
-    return found
+    # ::ffff:192.168.0.3 is how sockets of both families, and so many logs, write 192.168.0.3.
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def readable(connection: Connection) -> None:

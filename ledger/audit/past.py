@@ -134,16 +134,6 @@ def past_of_pod(
     return Past(tuple(ordered), past.missing)
 
 
-def pod_at(
-    connection: Connection, cluster: str, namespace: str, pod: str, at: datetime | None = None
-) -> list[Allocation]:
-    """`past_of_pod`, whole. Raises MovedAway where something of it is missing."""
-    past = past_of_pod(connection, cluster, namespace, pod, at)
-    if past.missing:
-        raise MovedAway(past.missing)
-    return list(past.states)
-
-
 def moved_away(connection: Connection, cluster: str, allocations: Sequence[UUID]) -> list[str]:
     """Which entries of these stories are in archives that were moved away, in a line each."""
     found = connection.exec_driver_sql(

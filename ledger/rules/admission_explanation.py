@@ -115,23 +115,6 @@ def as_document(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def missed_podnetworking(pod: PodFacts, view: ClusterView, policy: PodPolicy) -> str:
-    """The PodNetworking that `pod`, which exists, should have been admitted with; "" when all is
-    well.
-
-    Such a Pod runs on the ordinary network although its PodNetworking was there and Ready before it
-    was created: admission did not answer then. Times are the API server's, in whole seconds; a
-    PodNetworking that changed in or after the Pod's second is given the benefit of the doubt, for
-    Pods are not supposed to follow later changes (reference §3).
-    """
-    if POD_NETWORKS in pod.annotations or not_ours(pod, view, policy):
-        return ""
-    chosen = match(pod, view.namespace_labels, view.podnetworkings, policy.custom_kinds).chosen
-    if chosen is None or not pod.created or not chosen.created:
-        return ""
-    return chosen.name if max(chosen.created, chosen.status_updated) < pod.created else ""
-
-
 def _filled(networks: tuple[NetworkRequest, ...], view: ClusterView) -> tuple[NetworkRequest, ...]:
     try:
         return filled_in(networks, view.eni_config)

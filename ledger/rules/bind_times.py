@@ -5,7 +5,7 @@ Pure: the times are those that the ledger recorded, so that they say the same wh
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal
 
 from ledger.rules.allocation import Recorded
 from ledger.rules.entries import (
@@ -21,7 +21,6 @@ from ledger.rules.entries import (
 #: wait: asked for until the first cloud call is intended; create: until the ENI exists (absent
 #: where it existed); attach: until it is in use on the node; write: until the PodENI says Bind.
 Stage = Literal["wait", "create", "attach", "write", "all"]
-STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 def bind_times(story: Sequence[Recorded]) -> dict[Stage, float]:

@@ -26,7 +26,6 @@ ELASTIC, FIXED = "Elastic", "Fixed"
 TTL, NEVER = "TTL", "Never"
 ENI_TYPES = ("Default", "Trunk", "ENI")
 SELECTION_POLICIES = ("ordered", "random", "most")
-TRAFFIC_MODES = ("Standard", "HighPerformance")
 
 
 class NetworksError(ValueError):

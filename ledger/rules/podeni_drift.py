@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ledger.rules.allocation import RESTORED_LATELY, Allocation, Phase
+from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.podeni import ForeignPodEni, Object, next_restoring_write
 
 #: The first pause after a restoration; doubled with each one within the hour.
@@ -105,13 +105,6 @@ def restorable_from(shown: Sequence[Allocation]) -> datetime | None:
         if a.restored_at is not None and not a.podeni_outdated
     ]
     return max(times, default=None)
-
-
-def in_quarrel(a: Allocation, now: datetime) -> bool:
-    """Whether somebody keeps editing its PodENI."""
-    return (
-        a.restorations > 3 and a.restored_at is not None and now - a.restored_at < RESTORED_LATELY
-    )
 
 
 def last_writer(live: Object | None) -> str:

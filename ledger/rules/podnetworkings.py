@@ -66,7 +66,6 @@ class PodNetworking:
     status_message: str = ""
     status_vswitches: tuple[VSwitchZone, ...] = ()
     created: str = ""
-    status_updated: str = ""
 
     @classmethod
     def from_object(cls, obj: KubeObject) -> "PodNetworking":
@@ -118,7 +117,6 @@ class PodNetworking:
             status_message=text_at(obj, "status", "message"),
             status_vswitches=_status_vswitches(obj),
             created=text_at(obj, "metadata", "creationTimestamp"),
-            status_updated=text_at(obj, "status", "updateAt"),
         )
 
     @property

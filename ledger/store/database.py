@@ -36,9 +36,6 @@ CUT_OFF = {
 #: PostgreSQL's word for a write on a standby, or on a primary that was demoted.
 READ_ONLY = "25006"
 
-# PostgreSQL's words for "try the whole transaction again": the database chose a victim.
-SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
-
 
 class Database:
     """A bounded pool of connections to one ledger; thread-safe.
@@ -135,15 +132,6 @@ def ledger_now(connection: Connection) -> datetime:
     """The ledger's clock. Take it after the locks: see `ledger.now()` in the schema."""
     now: datetime = connection.exec_driver_sql("SELECT ledger.now()").scalar_one()
     return now
-
-
-def is_unavailable(error: Exception) -> bool:
-    """Whether the database could not be reached or went away, so that the same can be tried again."""
-    return isinstance(error, OperationalError) and (
-        error.connection_invalidated
-        or sqlstate(error) in ("", None)
-        or str(sqlstate(error))[:2] in ("08", "57")
-    )
 
 
 def why_unavailable(error: SQLAlchemyError) -> str:

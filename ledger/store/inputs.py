@@ -90,7 +90,8 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that could not be taken in. `headers` are name and raw value."""
+    """A message that could not be taken in. `headers` are name and raw value, `size` the bytes of the
+    value, which itself is None in a list."""
 
     id: int
     topic: str
@@ -98,6 +99,7 @@ class DeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
+    size: int
     headers: tuple[tuple[str, bytes], ...]
     error_class: str
     message: str
@@ -343,11 +345,17 @@ def mark_published(connection: Connection, dead_letter_id: int) -> None:
 def list_dead_letters(
     connection: Connection, *, redriven_too: bool, limit: int
 ) -> list[DeadLetter]:
-    """Dead letters, oldest first."""
+    """Dead letters, oldest first, without their values."""
     found = connection.exec_driver_sql(
         queries("inputs")["list_dead_letters"], {"all": redriven_too, "limit": limit}
     )
     return [_dead_letter(row) for row in found]
+
+
+def not_redriven(connection: Connection) -> list[int]:
+    """The ids of the dead letters that were not sent again yet, oldest first."""
+    found = connection.exec_driver_sql(queries("inputs")["not_redriven"])
+    return list(found.scalars())
 
 
 def show_dead_letter(connection: Connection, dead_letter_id: int) -> DeadLetter | None:
@@ -372,6 +380,7 @@ def _dead_letter(row: Any) -> DeadLetter:
         row.offset,
         row.key,
         row.value,
+        row.size,
         headers,
         row.error_class,
         row.message,

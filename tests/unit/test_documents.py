@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from typer._click.exceptions import MissingParameter, UsageError
 
 from consumers.cli.main import COMMANDS, load
+from consumers.runtime.incumbent_files import CONFIG_VARIABLE, CREDENTIAL_VARIABLE
 from consumers.runtime.settings import (
     CONFIG_FILE_VARIABLE,
     BreakerSettings,
@@ -169,7 +170,7 @@ def variables(model: type[BaseModel] = Settings, prefix: str = "ENI_LEDGER_") ->
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_settings_exist(document: Path) -> None:
-    known = {*variables(), CONFIG_FILE_VARIABLE}
+    known = {*variables(), CONFIG_FILE_VARIABLE, CONFIG_VARIABLE, CREDENTIAL_VARIABLE}
     named = {name.rstrip("_") for name in _VARIABLE.findall(document.read_text())}
     assert named <= known
 

@@ -22,7 +22,6 @@ from deploy.local.kubernetes.store import Store
 
 MUTATING = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
 VALIDATING = "validatingwebhookconfigurations.admissionregistration.k8s.io"
-_OPERATIONS = {"create": "CREATE", "update": "UPDATE", "delete": "DELETE", "connect": "CONNECT"}
 _EXEMPT_GROUP = "admissionregistration.k8s.io"
 
 

@@ -73,14 +73,6 @@ JOIN unnest(%(cluster)b::text[], %(namespace)b::text[], %(pod)b::text[], %(uid)b
 ORDER BY a.cluster, a.namespace, a.pod, a.id
 FOR UPDATE OF a
 
--- name: allocations_of_podenis
-SELECT a.state FROM ledger.allocation a
-JOIN unnest(%(cluster)b::text[], %(namespace)b::text[], %(pod)b::text[])
-     AS rows (cluster, namespace, pod)
-  ON a.cluster = rows.cluster AND a.namespace = rows.namespace AND a.pod = rows.pod AND a.phase <> 'released'
-ORDER BY a.cluster, a.namespace, a.pod, a.id
-FOR UPDATE OF a
-
 -- name: read_pod
 SELECT state FROM ledger.allocation
 WHERE cluster = %(cluster)s AND namespace = %(namespace)s AND pod = %(pod)s AND phase <> 'released'

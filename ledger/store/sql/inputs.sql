@@ -140,7 +140,7 @@ VALUES (%(topic)s, %(partition)s, %(offset)s, %(key)s, %(value)s, %(headers)s::j
 ON CONFLICT (topic, partition, "offset", fingerprint) DO NOTHING
 
 -- name: unpublished
-SELECT id, topic, partition, "offset", key, value, headers, error_class, message, recorded_at, published_at, redriven_at
+SELECT id, topic, partition, "offset", key, value, coalesce(octet_length(value), 0) AS size, headers, error_class, message, recorded_at, published_at, redriven_at
 FROM ledger.dead_letter WHERE published_at IS NULL
 ORDER BY id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
@@ -149,12 +149,16 @@ FOR UPDATE SKIP LOCKED
 UPDATE ledger.dead_letter SET published_at = ledger.now() WHERE id = %(id)s
 
 -- name: list_dead_letters
-SELECT id, topic, partition, "offset", key, value, headers, error_class, message, recorded_at, published_at, redriven_at
+-- Without the bytes: a thousand letters may be a gigabyte.
+SELECT id, topic, partition, "offset", key, NULL::bytea AS value, coalesce(octet_length(value), 0) AS size, headers, error_class, message, recorded_at, published_at, redriven_at
 FROM ledger.dead_letter WHERE (%(all)s OR redriven_at IS NULL)
 ORDER BY id LIMIT %(limit)s
 
+-- name: not_redriven
+SELECT id FROM ledger.dead_letter WHERE redriven_at IS NULL ORDER BY id
+
 -- name: show_dead_letter
-SELECT id, topic, partition, "offset", key, value, headers, error_class, message, recorded_at, published_at, redriven_at
+SELECT id, topic, partition, "offset", key, value, coalesce(octet_length(value), 0) AS size, headers, error_class, message, recorded_at, published_at, redriven_at
 FROM ledger.dead_letter WHERE id = %(id)s
 
 -- name: redriven

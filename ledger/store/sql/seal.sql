@@ -32,9 +32,6 @@ SELECT since, upto, trunc(extract(epoch FROM sealed_at) * 1000000)::text AS seal
     entry_ids, row_hashes, column_checks, previous, hash
 FROM ledger.seal ORDER BY upto, since
 
--- name: sealed_id
-SELECT entry_ids[%(position)s - since + 1] FROM ledger.seal WHERE since <= %(position)s AND upto >= %(position)s
-
 -- name: seals_from
 SELECT since, upto, trunc(extract(epoch FROM sealed_at) * 1000000)::text AS sealed_at,
     entry_ids, row_hashes, column_checks, previous, hash

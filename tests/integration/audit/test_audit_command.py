@@ -58,11 +58,14 @@ def test_each_period_names_the_entry_and_its_cause(world: SimulatedWorld, say: S
             assert each["closed"]["cause"]
 
 
-@pytest.mark.parametrize("key", ["ip", "eni", "mac", "pod"])
+@pytest.mark.parametrize("key", ["ip", "mapped ip", "eni", "mac", "pod"])
 def test_every_key_leads_to_the_same_periods(world: SimulatedWorld, say: Say, key: str) -> None:
     held = address(world, "web-0")
-    value = {"ip": held.ipv4, "eni": held.eni, "mac": held.mac, "pod": "example/web-0"}[key]
-    told = tenures(say("audit", key, value, "--json"))
+    value = {
+        "ip": held.ipv4, "mapped ip": f"::ffff:{held.ipv4}", "eni": held.eni, "mac": held.mac,
+        "pod": "example/web-0",
+    }[key]  # fmt: skip
+    told = tenures(say("audit", key.removeprefix("mapped "), value, "--json"))
     assert told == tenures(say("audit", "ip", held.ipv4, "--json"))
 
 

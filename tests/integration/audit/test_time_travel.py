@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection
 
-from ledger.audit.past import pod_at, states_at
+from ledger.audit.past import past_of_pod, states_at
 from ledger.audit.periods import Key, Tenure, tenures
 from ledger.audit.questions import reservations
 from ledger.rules.allocation import Allocation, Phase, Recorded
@@ -154,8 +154,9 @@ def test_p6_the_state_of_a_pod_at_any_moment_is_the_fold_up_to_it(lived: Lived) 
         )
         assert {state.id: state for state in everything} == states
         for namespace, pod in pods:
-            found = pod_at(lived.connection, lived.cluster, namespace, pod, at)
-            assert {state.id: state for state in found} == {
+            found = past_of_pod(lived.connection, lived.cluster, namespace, pod, at)
+            assert found.missing == ()
+            assert {state.id: state for state in found.states} == {
                 id_: s for id_, s in states.items() if (s.namespace, s.pod) == (namespace, pod)
             }
 

@@ -33,6 +33,7 @@ from deploy.local.parts.child import Child, start_child
 from deploy.local.parts.ports import LOOPBACK, free_port
 from deploy.local.parts.tansu import TansuBroker, start_tansu
 from deploy.local.stack import plan
+from tests.unit.contract.odd_batches import RawName, builder
 
 CLUSTER = "c1"
 DEADLINE_S = 110.0
@@ -129,6 +130,18 @@ async def send(
         for each in messages
     ]
     await asyncio.gather(*sending)
+
+
+async def send_with_odd_name(
+    producer: AIOKafkaProducer, topic: str, messages: Iterable[Encoded], *, partition: int
+) -> None:
+    """Send as one batch, each with one header more, whose name is not UTF-8."""
+    batch = producer.create_batch()
+    batch._builder = builder()
+    for each in messages:
+        headers = [*each.headers, (RawName("6e616dff"), b"")]
+        batch.append(timestamp=None, key=each.key, value=each.value, headers=headers)
+    await (await producer.send_batch(batch, topic, partition=partition))
 
 
 async def read_topic(configured: Settings, topic: str, count: int) -> list[Any]:

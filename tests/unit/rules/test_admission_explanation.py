@@ -1,18 +1,12 @@
 """explain tells the same as admission does, in words a user can act on."""
 
-import dataclasses
 from typing import Any
 
 import pytest
 
-from ledger.rules.admission_explanation import (
-    Explanation,
-    explain_pod,
-    missed_podnetworking,
-)
+from ledger.rules.admission_explanation import Explanation, explain_pod
 from ledger.rules.admission_pods import ClusterView, PodPolicy, admit_pod
 from ledger.rules.podnetworkings import PodNetworking
-from ledger.rules.pods import PodFacts
 from tests.unit.rules.admission_cases import (
     ENI_CONFIG,
     FOO,
@@ -128,41 +122,3 @@ def test_namespaces_count() -> None:
     by_namespace = ready_podnetworking(selector={"namespaceSelector": FOO})
     assert explained(pod_object(), by_namespace).networks == ()
     assert explained(pod_object(), by_namespace, namespace_labels={"foo": "bar"}).networks
-
-
-BEFORE, THEN, AFTER = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"
-
-
-def timed(created: str, updated: str) -> PodNetworking:
-    return dataclasses.replace(ready_podnetworking(), created=created, status_updated=updated)
-
-
-@pytest.mark.parametrize(
-    ("created", "updated", "missed"),
-    [
-        (BEFORE, BEFORE, True),
-        (BEFORE, "", True),
-        (BEFORE, THEN, False),
-        (THEN, THEN, False),
-        (BEFORE, AFTER, False),
-        (AFTER, AFTER, False),
-        ("", "", False),
-    ],
-)
-def test_a_missed_pod_is_one_whose_podnetworking_was_ready_before_it(
-    created: str, updated: str, missed: bool
-) -> None:
-    pod = PodFacts("example", "p", "u", labels={"foo": "bar"}, created=THEN, container_count=1)
-    view = ClusterView((timed(created, updated),), {})
-    assert (missed_podnetworking(pod, view, POLICY) == "example") is missed
-
-
-def test_admitted_ignored_and_unmatched_pods_are_not_missed() -> None:
-    view = ClusterView((timed(BEFORE, BEFORE),), {})
-    pod = PodFacts("example", "p", "u", labels={"foo": "bar"}, created=THEN, container_count=1)
-    for fine in (
-        dataclasses.replace(pod, annotations={"k8s.aliyun.com/pod-networks": "{}"}),
-        dataclasses.replace(pod, host_network=True),
-        dataclasses.replace(pod, labels={}),
-    ):
-        assert missed_podnetworking(fine, view, POLICY) == ""

@@ -16,7 +16,6 @@ from ledger.rules.podeni_drift import (
     Differs,
     Taken,
     at_rest,
-    in_quarrel,
     judge_podeni,
     last_writer,
     restorable_from,
@@ -162,8 +161,6 @@ def test_restoring_grows_rarer_and_is_called_a_quarrel() -> None:
     assert pauses == sorted(pauses)
     assert pauses[0] < timedelta(seconds=10)
     assert pauses[-1] == RESTORE_PAUSE_MAX
-    assert in_quarrel(life.a, life.now)
-    assert not in_quarrel(life.a, life.now + timedelta(hours=2))
 
 
 def test_the_last_writer_is_named_as_far_as_it_is_known() -> None:

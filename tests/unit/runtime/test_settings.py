@@ -35,6 +35,26 @@ def test_a_missing_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"postgres: {dsn: hunter2}\n\tb", "settings.yaml, which is not YAML in line 2"),
+        (b"[hunter2]", "settings.yaml, which is not a map"),
+        (b"hunter2: \xff", "not UTF-8"),
+        (b"hunter: 2", "setting hunter:"),
+    ],
+)
+def test_a_file_that_is_no_map_of_settings_is_refused_without_quoting_it(
+    text: bytes, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_bytes(text)
+    monkeypatch.setenv(CONFIG_FILE_VARIABLE, str(file))
+    with pytest.raises(SettingsError, match=why) as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+
+
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENI_LEDGER_POSTGRES__DSN", "postgresql://u:hunter2@h/d")
     assert "hunter2" not in repr(load_settings())

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from aiokafka.errors import MessageSizeTooLargeError
+
 from consumers.contract.events import Message, Record, decode
 
 
@@ -14,12 +16,17 @@ class Metadata(NamedTuple):
 
 @dataclass
 class FakeProducer:
-    """Two partitions; `refusals` are raised, one per send, before anything is taken."""
+    """Two partitions; `refusals` are raised, one per send, before anything is taken.
+
+    What is sent together is one batch, refused whole above `batch_bytes_max`.
+    """
 
     refusals: list[Exception | None] = field(default_factory=list)
     taken: list[Record] = field(default_factory=list)
     held: asyncio.Event | None = None
     next_offset: int = 0
+    batch_bytes_max: int = 1 << 30
+    batch: list[int] = field(default_factory=list)
 
     async def send(
         self,
@@ -38,6 +45,11 @@ class FakeProducer:
     async def _acknowledge(self, record: Record) -> Metadata:
         if self.held is not None:
             await self.held.wait()
+        self.batch.append(len(record.value or b""))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(self.batch.clear)
+        if sum(self.batch) > self.batch_bytes_max:
+            raise MessageSizeTooLargeError("the batch")
         refusal = self.refusals.pop(0) if self.refusals else None
         if refusal is not None:
             raise refusal

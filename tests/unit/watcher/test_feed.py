@@ -131,10 +131,27 @@ def test_nothing_is_sent_to_a_broker_that_has_not_been_repaired() -> None:
 
 def test_an_object_too_large_is_left_out_and_the_rest_goes_on() -> None:
     async def scenario() -> None:
-        producer = FakeProducer(refusals=[MessageSizeTooLargeError("big")])
+        big = MessageSizeTooLargeError("big")
+        producer = FakeProducer(refusals=[big, None, big])
         bench = Bench(producer)
         await bench.feed.take([Observed("ns/a", pod("a", 4), 4), Observed("ns/b", pod("b", 5), 5)])
         assert [message.name for message in producer.messages] == ["b"]
+
+    run(scenario())
+
+
+def test_a_batch_too_large_for_its_topic_loses_nothing_that_fits_alone() -> None:
+    async def scenario() -> None:
+        small, large = pod("a", 4), pod("large", 5)
+        large["metadata"]["labels"] = {"l": "x" * 900}
+        bench = Bench(FakeProducer(batch_bytes_max=800))
+        events = [Observed("ns/a", small, 4), Observed("ns/large", large, 5)]
+        events += [Observed(f"ns/b{n}", pod(f"b{n}", 6 + n), 6 + n) for n in range(9)]
+        await bench.feed.take(events)
+        assert sorted(message.name for message in bench.producer.messages) == [
+            "a", *(f"b{n}" for n in range(9)),
+        ]  # fmt: skip
+        assert bench.feed.position.watermark == 14
 
     run(scenario())
 
