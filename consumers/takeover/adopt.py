@@ -1,7 +1,7 @@
 """Takes what was decided into the book: 0 calls that change the cloud, 0 writes to Kubernetes.
 
-One transaction a PodENI, each after a live look of its own at the Pod (P11): what moved since it was
-decided about is left for the next run. Nothing is taken away before `verify --accept`.
+One transaction a PodENI, each after a second look at its Pod (P11): what moved since it was decided
+about is left for the next run. Nothing is taken away before `verify --accept`.
 """
 
 import json
@@ -16,12 +16,12 @@ from sqlalchemy.exc import IntegrityError
 
 from consumers.contract.events import source_of
 from consumers.contract.objects import trim
-from consumers.kube.port import PodAnswer
+from consumers.kube.port import KubeObject, PodAnswer
 from consumers.runtime.errors import OperatorError
-from consumers.takeover.facts import pod_seen
+from consumers.takeover.facts import list_pods, pod_seen
 from consumers.takeover.source import Source
 from ledger.rules.found_podenis import PodSeen
-from ledger.rules.takeover import LEFT_ALONE, Decision, Facts, Taking
+from ledger.rules.takeover import LEFT_ALONE, Decision, Facts, Name, Taking
 from ledger.store import brakes, incarnations, inputs, work
 from ledger.store.book import Story, lock_pods, record
 from ledger.store.database import ledger_now
@@ -69,9 +69,13 @@ def apply(source: Source, facts: Facts, decisions: Sequence[Decision], reason: s
     _begin(source, len(taken), reason)
     recorded = entries = 0
     refused: list[str] = []
-    for name, found in groupby(taken, key=lambda d: (d.namespace, d.pod)):
-        group = list(found)
-        said = _record_one(source, facts, group, reason)
+    groups = {name: list(group) for name, group in groupby(taken, key=_podeni)}
+    listed = list_pods(source, [name for name, group in groups.items() if _only_bound(group)])
+    for name, group in groups.items():
+        answer = _answer(listed[name]) if name in listed else source.kube.look_at_pod(*name)
+        said = _record_one(
+            source, facts, group, answer, "list" if name in listed else "pod", reason
+        )
         if isinstance(said, str):
             refused.append(f"{'/'.join(name)}: {said}")
         else:
@@ -114,13 +118,38 @@ def _go_live(source: Source, reason: str) -> None:
         work.notify(connection)
 
 
+def _podeni(decision: Decision) -> Name:
+    return decision.namespace, decision.pod
+
+
+def _only_bound(decisions: Sequence[Decision]) -> bool:
+    """Whether all that is recorded is that a Pod runs on what it has: then a list is look enough.
+
+    Nothing ends by it, and the Pod's own end is told like any other's (`_observe`). Whatever says that a
+    Pod is gone, or waits, is recorded after a look at that very Pod.
+    """
+    entries = [entry for d in decisions for taking in d.takings for entry in taking.entries]
+    return all(d.what == "bound" for d in decisions) and not any(
+        entry.kind == "absence-confirmed" for entry in entries
+    )
+
+
+def _answer(pod: KubeObject | None) -> PodAnswer:
+    """A listed Pod as of its own version; an absent one is not recorded, so its version says nothing."""
+    return PodAnswer(pod, int(pod["metadata"]["resourceVersion"]) if pod is not None else 0)
+
+
 def _record_one(
-    source: Source, facts: Facts, decisions: Sequence[Decision], reason: str
+    source: Source,
+    facts: Facts,
+    decisions: Sequence[Decision],
+    answer: PodAnswer,
+    looked: str,
+    reason: str,
 ) -> int | str:
     """Record what was decided about one PodENI, all of it or nothing; how many entries, or why not."""
     first = decisions[0]
-    answer = source.kube.look_at_pod(first.namespace, first.pod)
-    now_seen = pod_seen(answer)
+    now_seen = pod_seen(answer.pod)
     if _running(now_seen) != _running(facts.pods.get((first.namespace, first.pod))):
         return "its Pod came or went since it was looked at: run it again"
     takings = [taking for decision in decisions for taking in decision.takings]
@@ -129,7 +158,7 @@ def _record_one(
         "command": "adopt --apply",
         "by": source.by,
         "reason": reason,
-        "look": "pod",
+        "look": looked,
         "resource_version": answer.resource_version,
         "found_uid": now_seen.uid if now_seen is not None else None,
     }

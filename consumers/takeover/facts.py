@@ -3,28 +3,43 @@
 from collections.abc import Iterable
 
 from consumers.cloud.port import Eni, EniQuery
-from consumers.kube.port import PodAnswer
-from consumers.kube.resources import NETWORK_INTERFACES
+from consumers.kube.port import KubeObject
+from consumers.kube.resources import NETWORK_INTERFACES, PODS
 from consumers.takeover.source import Source
 from ledger.rules.entries import Address
 from ledger.rules.found_podenis import CLUSTER_TAG, INCUMBENT_CREATOR, CloudEni, PodSeen
 from ledger.rules.podeni import Object
 from ledger.rules.pods import POD_NETWORKS, PodFacts
-from ledger.rules.takeover import Facts
+from ledger.rules.takeover import Facts, Name
 from ledger.store.database import ledger_now
 from ledger.store.returns import live_allocations
 
 
 def look(source: Source) -> Facts:
     """One look at everything; nothing is written anywhere. Raises KubeError and CloudError."""
-    podenis = sorted(source.kube.list_podenis(), key=_name)
+    podenis = sorted(source.kube.list_podenis(), key=name_of)
     records = {each["metadata"]["name"]: each for each in source.objects.list(NETWORK_INTERFACES)}
     enis = look_at_enis(source, named_enis(podenis) | set(records))
-    pods = {_name(each): pod_seen(source.kube.look_at_pod(*_name(each))) for each in podenis}
+    found = list_pods(source, (name_of(each) for each in podenis))
+    pods = {name: pod_seen(pod) for name, pod in found.items()}
     with source.database.transaction() as connection:
         held = live_allocations(connection, source.cluster)
         now = ledger_now(connection)
     return Facts(source.cluster, now, podenis, records, enis, pods, held)
+
+
+def list_pods(source: Source, names: Iterable[Name]) -> dict[Name, KubeObject | None]:
+    """Those Pods out of one list, page by page, from a quorum read; None where there is no such Pod.
+
+    A list names no version of an absence that it would be safe to act on: whoever records that a Pod is
+    gone looks at it by itself (P11).
+    """
+    found: dict[Name, KubeObject | None] = dict.fromkeys(names)
+    if found:
+        for pod in source.objects.list(PODS):
+            if name_of(pod) in found:
+                found[name_of(pod)] = pod
+    return found
 
 
 def look_at_enis(source: Source, named: Iterable[str]) -> dict[str, CloudEni]:
@@ -46,20 +61,22 @@ def named_enis(podenis: Iterable[Object]) -> set[str]:
     return {item["eni"]["id"] for item in items if (item.get("eni") or {}).get("id")}
 
 
-def pod_seen(answer: PodAnswer) -> PodSeen | None:
-    """What a live look at a Pod means for its network; None where there is no such Pod."""
-    if answer.pod is None:
+def pod_seen(found: KubeObject | None) -> PodSeen | None:
+    """What a Pod means for its network; None where there is no such Pod."""
+    if found is None:
         return None
-    pod = PodFacts.from_object(answer.pod)
-    status = answer.pod.get("status") or {}
+    pod = PodFacts.from_object(found)
+    status = found.get("status") or {}
     ips = {status.get("podIP"), *(each.get("ip") for each in status.get("podIPs") or ())}
     runs = not pod.sandbox_exited
     asked = pod.annotations.get(POD_NETWORKS, "")
-    return PodSeen(pod.uid, pod.node_name, runs, tuple(sorted(ip for ip in ips if ip)), asked)
+    reported = tuple(sorted(ip for ip in ips if ip))
+    return PodSeen(pod.uid, pod.node_name, runs, reported, asked, pod.wants_pod_eni)
 
 
-def _name(podeni: Object) -> tuple[str, str]:
-    return podeni["metadata"]["namespace"], podeni["metadata"]["name"]
+def name_of(obj: Object) -> Name:
+    """Namespace and name."""
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
 def _cloud_eni(eni: Eni) -> CloudEni:

@@ -1,8 +1,9 @@
 """Gives a cluster back to the incumbent: at rest, its records in step, and nothing of ours acting on it.
 
 In this order, so that it can be broken off and run again anywhere: our work comes to rest and stops;
-podLastSeen and NetworkInterfaces are put right while nobody acts on them; the ledger's stories end;
-the incumbent comes back; our webhook goes last, so that every Pod is admitted by one of the two.
+what the incumbent would take from a running Pod is looked for; podLastSeen and NetworkInterfaces are put
+right while nobody acts on them; the ledger's stories end; the incumbent comes back; our webhook goes last,
+so that every Pod is admitted by one of the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from consumers.kube.port import KubeError, KubeObject
 from consumers.kube.resources import CRDS, NETWORK_INTERFACES
 from consumers.takeover.backups import Backups
 from consumers.takeover.controlplane import WEBHOOKS
-from consumers.takeover.facts import look_at_enis, named_enis
+from consumers.takeover.facts import list_pods, look_at_enis, name_of, named_enis, pod_seen
 from consumers.takeover.source import Source
 from consumers.takeover.steps import Steps, Unsafe
 from consumers.takeover.stopping import Master, can_be_restored, restore_incumbent
@@ -23,15 +24,18 @@ from ledger.rules.allocation import Allocation, Phase
 from ledger.rules.found_podenis import Item, read_podeni
 from ledger.rules.handing_back import (
     RecordWrite,
+    dangers,
     forget_record,
     fresh_last_seen,
     in_flight,
     next_record_write,
 )
 from ledger.rules.podeni import Object
+from ledger.rules.takeover import Name
 from ledger.store import brakes
 from ledger.store.database import ledger_now
 from ledger.store.incarnations import BY_RETURN, BY_SHADOW, NOT_THE_TRUTH
+from ledger.store.places import confirm_cluster
 from ledger.store.returns import claims_held, live_allocations, record_returned
 
 LOOK_EVERY_S = 1.0
@@ -42,6 +46,8 @@ def give_back(
     source: Source, backups: Backups, steps: Steps, master: Master, reason: str, wait: timedelta
 ) -> None:
     """All of it. Raises Unsafe, with nothing or only whole steps done, where it can't go on."""
+    if not steps.dry_run:
+        _right_cluster(source)
     can_be_restored(source, backups)
     pulled = _pulled_by(source)
     if BY_SHADOW in pulled:
@@ -62,11 +68,20 @@ def give_back(
         entry = e.Returned(to="terway-controlplane", by=source.by, reason=reason)
         what = f"end {len(_held(source))} stories in the ledger: given back"
         steps.take(what, bool(_held(source)), lambda: _end_stories(source, entry))
+    elif master() is None:
+        _still_seen(source, steps)
     restore_incumbent(source, backups, steps)
     for resource in WEBHOOKS:
         ours = source.objects.get(resource, source.settings.webhook.name)
         what = f"remove {resource.plural} {source.settings.webhook.name}"
         steps.take(what, ours is not None, partial(source.objects.delete, resource, ours or {}))
+
+
+def _right_cluster(source: Source) -> None:
+    """Raises WrongCluster: another cluster's PodENIs say nothing about what this ledger holds (P11)."""
+    uid = source.kube.cluster_uid()
+    with source.database.transaction() as connection:
+        confirm_cluster(connection, source.cluster, uid)
 
 
 def _held(source: Source) -> list[Allocation]:
@@ -162,22 +177,20 @@ def _end_stories(source: Source, entry: e.Returned) -> None:
 
 def _put_right(source: Source, steps: Steps) -> None:
     """podLastSeen of what is held, and the incumbent's record of every ENI that a PodENI names."""
-    held: dict[tuple[str, str], list[Allocation]] = {}
+    held: dict[Name, list[Allocation]] = {}
     for a in _held(source):
         if a.phase in (Phase.BOUND, Phase.RESERVED):
             held.setdefault((a.namespace, a.pod), []).append(a)
-    now = _now(source)
+        if a.parked:
+            steps.warnings.append(f"{a.namespace}/{a.pod} is given back as it is: {a.parked}")
     podenis = list(source.kube.list_podenis())
-    ours = [p for p in podenis if (p["metadata"]["namespace"], p["metadata"]["name"]) in held]
+    ours = [p for p in podenis if name_of(p) in held]
     _same_phases(ours, held)
-    for podeni in ours:
-        name = (podeni["metadata"]["namespace"], podeni["metadata"]["name"])
-        fresh = fresh_last_seen(podeni, held[name], now)
-        what = f"podLastSeen of {'/'.join(name)}"
-        steps.take(what, fresh is not None, partial(source.kube.replace_podeni_status, fresh or {}))
+    records = {each["metadata"]["name"]: each for each in source.objects.list(NETWORK_INTERFACES)}
+    _harmless(source, podenis, records)
+    _see(source, steps, ours, held)
     if source.objects.get(CRDS, NETWORK_INTERFACES.rbac) is None:
         return  # this incumbent keeps no such records
-    records = {each["metadata"]["name"]: each for each in source.objects.list(NETWORK_INTERFACES)}
     for podeni in ours:
         for item in read_podeni(podeni, {}, {}).items:
             record = records.get(item.eni)
@@ -190,11 +203,41 @@ def _put_right(source: Source, steps: Steps) -> None:
     _forget(source, steps, podenis, records)
 
 
-def _same_phases(
-    podenis: Sequence[Object], held: Mapping[tuple[str, str], Sequence[Allocation]]
+def _harmless(source: Source, podenis: Sequence[Object], records: Mapping[str, Object]) -> None:
+    """Raises Unsafe where the incumbent would take an ENI from a Pod that runs, or from a reservation."""
+    listed = list_pods(source, [name_of(podeni) for podeni in podenis])
+    pods = {name: pod_seen(pod) for name, pod in listed.items()}
+    told = dangers(podenis, pods, records, _held(source))
+    if told:
+        raise Unsafe("the incumbent would do harm as soon as it starts: " + "; and: ".join(told))
+
+
+def _see(
+    source: Source,
+    steps: Steps,
+    podenis: Sequence[Object],
+    held: Mapping[Name, Sequence[Allocation]],
 ) -> None:
+    now = _now(source)
+    for podeni in podenis:
+        fresh = fresh_last_seen(podeni, held.get(name_of(podeni), ()), now)
+        what = f"podLastSeen of {'/'.join(name_of(podeni))}"
+        steps.take(what, fresh is not None, partial(source.kube.replace_podeni_status, fresh or {}))
+
+
+def _still_seen(source: Source, steps: Steps) -> None:
+    """Broken off before the incumbent came back: what is bound was seen by nobody since.
+
+    Its TTL would be counted from the first attempt; a Pod that went meanwhile would lose its address at
+    the incumbent's first look (reference §6.6). A reservation's podLastSeen says when it ends, and stays.
+    """
+    bound = [p for p in source.kube.list_podenis() if p.get("status", {}).get("phase") == "Bind"]
+    _see(source, steps, bound, {})
+
+
+def _same_phases(podenis: Sequence[Object], held: Mapping[Name, Sequence[Allocation]]) -> None:
     """What the ledger holds at rest, its PodENI must show at rest. Raises Unsafe."""
-    shown = {(p["metadata"]["namespace"], p["metadata"]["name"]): p for p in podenis}
+    shown = {name_of(p): p for p in podenis}
     for name, allocations in sorted(held.items()):
         if all(a.parked or a.address is None for a in allocations):
             continue

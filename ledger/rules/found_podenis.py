@@ -25,13 +25,14 @@ _PHASES: Final = ("", "Binding", "Bind", "Detaching", "Unbind", "Deleting")
 @dataclass(frozen=True, slots=True)
 class PodSeen:
     """A Pod as a live look found it. `runs`: not terminal. `ips` are what it reports, `annotation` the
-    networks that it asks for."""
+    networks that it asks for, `asks` whether its annotation pod-eni says that it wants any."""
 
     uid: str
     node: str
     runs: bool
     ips: tuple[str, ...] = ()
     annotation: str = ""
+    asks: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,22 @@ Pure. The incumbent acts on its NetworkInterfaces as soon as it starts: one that
 would cut off a Pod that runs (reference §6.5). And it ends a reservation by podLastSeen (§6.6).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from ledger.rules.allocation import Allocation, Phase
-from ledger.rules.found_podenis import Item, read_podeni
-from ledger.rules.podeni import API_VERSION, NODE_LABEL, Object, kube_time
+from ledger.rules.found_podenis import Item, PodSeen, read_podeni
+from ledger.rules.objects import text_at
+from ledger.rules.podeni import API_VERSION, NODE_LABEL, POD_UID_ANNOTATION, Object, kube_time
+from ledger.rules.pods import POD_ENI
+
+Name = tuple[str, str]
 
 RECORD_FINALIZER: Final = "network.alibabacloud.com/eni"
+#: Phases in which the incumbent takes an ENI away, of a PodENI (reference §6.1) or a record (§6.5).
+_TAKEN_AWAY: Final = ("Detaching", "Deleting")
 
 
 def in_flight(a: Allocation) -> str | None:
@@ -36,6 +42,88 @@ def in_flight(a: Allocation) -> str | None:
     if a.phase is Phase.WANTED and a.address is None and a.podeni_uid is None:
         return None
     return f"it is {a.phase.value}"
+
+
+def dangers(
+    podenis: Sequence[Object],
+    pods: Mapping[Name, PodSeen | None],
+    records: Mapping[str, Object],
+    held: Sequence[Allocation],
+) -> list[str]:
+    """What the incumbent, finding things as they are, would take from whom: each with the next step.
+
+    `pods` has the name of each PodENI; `held` is what the ledger gives back. The records of what is held
+    are put right, so they are no danger.
+    """
+    bound = {(a.namespace, a.pod): a.pod_uid for a in held if a.phase is Phase.BOUND}
+    kept = [a for a in held if a.phase in (Phase.BOUND, Phase.RESERVED) and a.address is not None]
+    mended = {(a.namespace, a.pod) for a in kept}
+    told: list[str] = []
+    named: dict[str, list[str]] = {}
+    for podeni in podenis:
+        name = (podeni["metadata"]["namespace"], podeni["metadata"]["name"])
+        items = read_podeni(podeni, {}, {}).items
+        for item in items:
+            named.setdefault(item.eni, []).append("/".join(name))
+        pod = pods.get(name)
+        if pod is not None and pod.runs and _uses(podeni, pod, items, bound.get(name)):
+            unmended = {} if name in mended else records
+            told += [
+                f"PodENI {'/'.join(name)} {why}" for why in _taken(podeni, pod, items, unmended)
+            ]
+    for eni, names in sorted(named.items()):
+        if len(names) > 1:
+            told.append(
+                f"{eni} is named by PodENIs {' and '.join(names)}: with the one that ends, the incumbent "
+                "would delete it for both; delete the PodENI that does not hold it, then "
+                "`eni-ledger verify --repair`"
+            )
+    for a in kept:
+        if a.address is not None and a.address.eni not in named:
+            told.append(
+                f"{a.address.eni} of {a.namespace}/{a.pod} is named by no PodENI: the incumbent would "
+                "not know it, and collect it; see `eni-ledger verify`"
+            )
+    return told
+
+
+def _uses(podeni: Object, pod: PodSeen, items: Collection[Item], bound: str | None) -> bool:
+    """Whether this Pod runs on it: by its annotation, by the address it reports, or by the ledger."""
+    holder = text_at(podeni, "metadata", "annotations", POD_UID_ANNOTATION)
+    return pod.uid in (holder, bound) or bool({item.ipv4 for item in items} & set(pod.ips))
+
+
+def _taken(
+    podeni: Object, pod: PodSeen, items: Collection[Item], records: Mapping[str, Object]
+) -> Iterator[str]:
+    """Why the incumbent would take it from the Pod that runs on it."""
+    phase = text_at(podeni, "status", "phase")
+    holder = text_at(podeni, "metadata", "annotations", POD_UID_ANNOTATION)
+    if podeni["metadata"].get("deletionTimestamp"):  # §6.4
+        yield (
+            "was deleted while its Pod runs, and the incumbent would detach the ENI at once: delete the "
+            "Pod, and its ENI is released with it"
+        )
+    elif phase in _TAKEN_AWAY:  # §6.1
+        yield f"is in phase {phase} while its Pod runs: delete the Pod, or put the PodENI right"
+    elif holder != pod.uid:  # §5.3c
+        yield (
+            f"is for Pod uid {holder or '(none)'}, and uid {pod.uid} runs on it: put its annotation "
+            f"{POD_UID_ANNOTATION} right, or delete the Pod"
+        )
+    elif not pod.asks and text_at(podeni, "status", "trunkENIID"):  # §6.6
+        yield (
+            f"has a Pod without annotation {POD_ENI}: the incumbent would collect it; set it to "
+            '"true", or delete the Pod'
+        )
+    for item in items:
+        record = records.get(item.eni) or {"metadata": {}}
+        says = text_at(record, "status", "phase")
+        if record["metadata"].get("deletionTimestamp") or says in _TAKEN_AWAY:  # §6.5
+            yield (
+                f"is not this ledger's, and its NetworkInterface {item.eni} says {says or 'deleting'} "
+                "while its Pod runs: put the record right, or delete the Pod"
+            )
 
 
 def fresh_last_seen(podeni: Object, held: Sequence[Allocation], now: datetime) -> Object | None:

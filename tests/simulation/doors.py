@@ -46,7 +46,7 @@ def process_tools(
     `sleep` (else `wait`) that in which the process itself waits for its budget.
     """
     client = httpx2.Client(
-        transport=_KubeBoundary(CoreTransport(kube), reach, kube_call), base_url="http://kube"
+        transport=KubeBoundary(CoreTransport(kube), reach, kube_call), base_url="http://kube"
     )
     numbers = itertools.count(1)
     port = simulated_cloud(cloud, now=now, wait=wait)
@@ -71,7 +71,7 @@ def process_tools(
     )
 
 
-class _KubeBoundary(httpx2.BaseTransport):
+class KubeBoundary(httpx2.BaseTransport):
     """Names each Kubernetes call as a boundary, before and after it takes effect."""
 
     def __init__(self, inner: httpx2.BaseTransport, reach: Reach, call: KubeCall) -> None:

@@ -41,6 +41,7 @@ class Ground:
         self.dsn = dsn
         self._direct = psycopg.connect(dsn, autocommit=True)
         self._direct.execute("SET client_min_messages = warning")
+        self._direct.execute("SET synchronous_commit = off")  # the clock is set thousands of times
         self._direct.execute(_CLOCK)
         self._tables = self._find_tables()
         self.shared = Database(dsn, pool_size=1)

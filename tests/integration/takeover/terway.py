@@ -21,6 +21,7 @@ from ledger.rules.allocation import Allocation
 from ledger.rules.takeover import Decision, plan_takeover
 from ledger.store import brakes, sweeps
 from ledger.store.incarnations import ACCEPTABLE
+from tests.simulation.doors import KubeBoundary
 from tests.simulation.world import CLUSTER, SimulatedWorld, fixed
 
 GROUP = "/apis/network.alibabacloud.com/v1beta1"
@@ -66,6 +67,12 @@ NI_CRD: dict[str, Any] = {
 }
 
 
+def _as_it_is(
+    serve: Callable[[httpx2.Request], httpx2.Response], request: httpx2.Request
+) -> httpx2.Response:
+    return serve(request)
+
+
 class TerwayCluster(SimulatedWorld):
     """`SimulatedWorld` with the incumbent's things in it, and the commands of the take-over."""
 
@@ -77,7 +84,10 @@ class TerwayCluster(SimulatedWorld):
     def source(self) -> Source:
         """What a command works with."""
         dice = random.Random(7)
-        client = httpx2.Client(transport=CoreTransport(self.kube), base_url="http://kube")
+        client = httpx2.Client(
+            transport=KubeBoundary(CoreTransport(self.kube), self._reach, _as_it_is),
+            base_url="http://kube",
+        )
         return Source(
             self.database,
             self.tools.kube,

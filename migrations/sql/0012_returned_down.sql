@@ -1,0 +1,1 @@
+COMMENT ON COLUMN audit.allocations.released_why IS 'Why it was released: elastic, ttl, requested or never-allocated.';
