@@ -8,7 +8,6 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/pytest
 
 .PHONY: help setup demo test check simulate integration bench images clean
 
@@ -24,7 +23,7 @@ demo: $(READY) ## see it work: the product document's example, narrated, on a st
 	@$(BIN)/eni-ledger demo
 
 test: $(READY) ## run every test that needs nothing but PyPI
-	@$(PYTEST) tests --ignore=tests/bench -m "not genuine"
+	@.ci/side-by-side tests --ignore=tests/bench -m "not genuine"
 
 check: $(READY) ## lint, format, types, layers, unit tests
 	@.ci/check

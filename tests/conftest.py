@@ -20,7 +20,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of the parts that `TESTS_WITHOUT` names (words apart by spaces).
+    """Begin with the long tests, and leave out those of the parts that `TESTS_WITHOUT` names (words apart
+    by spaces).
 
     `make integration` sets it on a machine where a part can't be had; CI must not.
     """
@@ -30,6 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if parts_of(item) & without]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def parts_of(item: pytest.Item) -> set[str]:

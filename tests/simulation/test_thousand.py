@@ -21,7 +21,7 @@ PODS, NODES = 1000, 52
 WAVE, BETWEEN_WAVES = 250, timedelta(seconds=301)
 QUIET_S = 600
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.long]
 
 
 def large_world() -> World:

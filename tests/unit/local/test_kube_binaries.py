@@ -56,7 +56,7 @@ def test_local_up_says_it_and_leaves_nothing(tmp_path: Path) -> None:
             sys.executable, "-m", "consumers.cli.main", "local", "up",
             "--kube", "genuine", "--state-dir", str(tmp_path / "stack"),
         ],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert up.returncode == 1
     assert ".ci/parts/kube" in up.stderr

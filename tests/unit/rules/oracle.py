@@ -7,13 +7,12 @@ calls at once, fails on the spot.
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from consumers.cloud.port import IN_USE
 from consumers.reconciler import eni_looks
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation, Phase, Recorded
@@ -36,7 +35,7 @@ from ledger.rules.planning import (
     plan,
 )
 from ledger.rules.pod_decisions import SeenPod, decide_pod, decide_podeni
-from ledger.rules.podeni import ForeignPodEni, next_restoring_write, next_write
+from ledger.rules.podeni import ForeignPodEni, Write, next_restoring_write, next_write
 from ledger.rules.podeni_drift import Deleted, Differs, Taken, judge_podeni, restorable_from
 from tests.unit.rules.lives import START, VSWITCH_H, node, unshuffled, vswitches
 from tests.unit.rules.oracle_cloud import Cloud, address_of
@@ -378,25 +377,29 @@ class Oracle:
         return not isinstance(judged, NotYet)
 
     def _write(self, step: WritePodEni) -> bool:
-        if self.kube_down:
-            return False
-        try:
-            for _ in range(12):
-                write = next_write(
-                    self.podeni, step.phase, step.allocations, self.now, beside=step.beside
-                )
-                if write is None:
-                    break
-                self.writes += 1
-                self._apply(write.verb, copy.deepcopy(write.obj))
-            else:
-                raise AssertionError(f"P8: writes towards {step.phase} do not end")
-        except ForeignPodEni:
+        if self.kube_down or not self._write_all(
+            lambda: next_write(
+                self.podeni, step.phase, step.allocations, self.now, beside=step.beside
+            )
+        ):
             return False
         uid = self.podeni["metadata"]["uid"] if self.podeni else ""
         for a in step.allocations:
             self.append(a.id, e.PodEniWritten(phase=step.phase, uid=uid))
         return True
+
+    def _write_all(self, following: Callable[[], Write | None], *, restoring: bool = False) -> bool:
+        """Whether the PodENI is ours to write, with every write done."""
+        try:
+            for _ in range(12):
+                write = following()
+                if write is None:
+                    return True
+                self.writes += 1
+                self._apply(write.verb, copy.deepcopy(write.obj), restoring=restoring)
+        except ForeignPodEni:
+            return False
+        raise AssertionError("P8: writes do not end")
 
     def _apply(self, verb: str, obj: dict[str, Any], *, restoring: bool = False) -> None:
         status = (self.podeni or {}).get("status", {})
@@ -420,21 +423,9 @@ class Oracle:
             case "replace-status":
                 assert self.podeni is not None
                 self.podeni["status"] = obj["status"]
-                self._judge_bind(obj)
+                self.cloud.judge_bind(self.podeni)
             case "delete":
                 self._delete_podeni()
-
-    def _judge_bind(self, obj: dict[str, Any]) -> None:
-        """What the node agent needs is true at the moment of Bind (reference §6.10)."""
-        if obj["status"]["phase"] != "Bind":
-            return
-        assert self.podeni is not None
-        for item in self.podeni["spec"]["allocations"]:
-            eni = self.cloud.enis[item["eni"]["id"]]
-            assert eni.status == IN_USE, "bound before the ENI is in use"
-            assert eni.instance_id == obj["status"]["instanceID"]
-            assert eni.trunk_eni_id == obj["status"]["trunkENIID"]
-            assert eni.vlan == obj["status"]["eniInfos"][eni.id]["vid"]
 
     def _check(self, step: CheckPodEni) -> bool:
         if self.kube_down:
@@ -460,16 +451,10 @@ class Oracle:
 
     def _restore(self, step: CheckPodEni, paths: tuple[str, ...]) -> bool:
         runs = step.allocations[0].phase is Phase.BOUND
-        try:
-            for _ in range(12):
-                write = next_restoring_write(self.podeni, step.allocations, self.now, pod_runs=runs)
-                if write is None:
-                    break
-                self.writes += 1
-                self._apply(write.verb, copy.deepcopy(write.obj), restoring=True)
-            else:
-                raise AssertionError("P8: restoring does not end")
-        except ForeignPodEni:
+        if not self._write_all(
+            lambda: next_restoring_write(self.podeni, step.allocations, self.now, pod_runs=runs),
+            restoring=True,
+        ):
             return False
         uid = self.podeni["metadata"]["uid"] if self.podeni else ""
         for a in step.allocations:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from consumers.cloud.port import ATTACHING, AVAILABLE, DELETING, DETACHING, IN_USE, Eni
 from ledger.rules import entries as e
@@ -94,6 +94,18 @@ class Cloud:
         )
         self.enis[eni.id] = eni
         return eni
+
+    def judge_bind(self, podeni: dict[str, Any]) -> None:
+        """What the node agent needs is true at the moment of Bind (reference §6.10)."""
+        status = podeni["status"]
+        if status["phase"] != "Bind":
+            return
+        for item in podeni["spec"]["allocations"]:
+            eni = self.enis[item["eni"]["id"]]
+            assert eni.status == IN_USE, "bound before the ENI is in use"
+            assert eni.instance_id == status["instanceID"]
+            assert eni.trunk_eni_id == status["trunkENIID"]
+            assert eni.vlan == status["eniInfos"][eni.id]["vid"]
 
 
 def address_of(eni: Eni) -> e.Address:
