@@ -16,9 +16,12 @@ from deploy.images.building import Builder, Images
 from deploy.local.parts.docker_engine import DockerEngine, docker_engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine(stack_directory: Path) -> Iterator[DockerEngine]:
-    """The engine that is there, or one of our own that is gone at the end of the session."""
+    """The engine that is there, or one of our own that is gone at the end of the file.
+
+    Not of the session: one at a time may have our own, and another worker may have another file.
+    """
     with (
         docker_engine(stack_directory / "docker.log") as running,
         pytest.MonkeyPatch.context() as patch,
@@ -40,7 +43,7 @@ def of(process: psutil.Process, place: str) -> bool:
     return any(place in word for word in process.info["cmdline"] or ())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def images(engine: DockerEngine) -> Images:
     builder = Builder(engine, print)
     return Images(

