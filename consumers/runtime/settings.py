@@ -8,15 +8,19 @@ A wrong value is refused at start with its path and what is allowed; nothing is 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+
+from consumers.runtime.refusals import environment_problems, file_problems, told
 
 CONFIG_FILE_VARIABLE = "ENI_LEDGER_CONFIG"
 
@@ -43,11 +47,27 @@ class PostgresSettings(_Section):
         "alone is no sign of a restore, and nothing has to be accepted after a failover",
     )
 
+    @field_validator("dsn")
+    @classmethod
+    def _is_a_connection_string(cls, dsn: SecretStr) -> SecretStr:
+        try:
+            conninfo_to_dict(dsn.get_secret_value())
+        except psycopg.Error:  # its message repeats the string, password and all
+            raise ValueError(
+                "no connection string of libpq: write it like postgresql://user@host:5432/database, "
+                "with special characters of a password percent-encoded"
+            ) from None
+        return dsn
+
 
 class KafkaSettings(_Section):
     """The event log."""
 
-    bootstrap_servers: str = Field(default="127.0.0.1:9092", description="host:port[,host:port…]")
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:9092",
+        pattern=r"^[^\s,/]+:[0-9]{1,5}(,[^\s,/]+:[0-9]{1,5})*$",
+        description="host:port[,host:port…]",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     sasl_username: str | None = None
@@ -92,10 +112,22 @@ class RateLimit(_Section):
     burst: int = Field(ge=1)
 
 
+#: What a limit can be set for.
+ApiName = Literal[
+    "AttachNetworkInterface",
+    "CreateNetworkInterface",
+    "DeleteNetworkInterface",
+    "DescribeNetworkInterfaces",
+    "DetachNetworkInterface",
+    "DescribeInstanceTypes",
+    "DescribeVSwitches",
+    "ModifyNetworkInterfaceAttribute",
+]
+
 # The incumbent's defaults per minute (reference §8.1) are the best public proxy for the quotas.
 # Its burst is a whole minute's quota; ours is a few seconds' worth, because node agents share the
 # same quota (P9).
-DEFAULT_RATE_LIMITS: dict[str, RateLimit] = {
+DEFAULT_RATE_LIMITS: dict[ApiName, RateLimit] = {
     "AttachNetworkInterface": RateLimit(per_minute=500, burst=20),
     "CreateNetworkInterface": RateLimit(per_minute=500, burst=20),
     "DeleteNetworkInterface": RateLimit(per_minute=500, burst=20),
@@ -110,8 +142,14 @@ DEFAULT_RATE_LIMITS: dict[str, RateLimit] = {
 class CloudSettings(_Section):
     """Alibaba Cloud: where, as whom, how fast."""
 
-    region_id: str = Field(default="", description="for example cn-hangzhou")
-    vpc_id: str = Field(default="", description="the cluster's VPC")
+    region_id: str = Field(
+        default="", pattern=r"^[a-z0-9-]*$", description="for example cn-hangzhou"
+    )
+    vpc_id: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="the cluster's VPC, for example vpc-bp…",
+    )
     ecs_endpoint: str | None = Field(
         default=None, description="host[:port]; absent: the region's own"
     )
@@ -124,7 +162,7 @@ class CloudSettings(_Section):
     )
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 10.0
-    rate_limits: dict[str, RateLimit] = Field(
+    rate_limits: dict[ApiName, RateLimit] = Field(
         default_factory=dict, description="per API; others keep their default"
     )
     budget_share: float = Field(
@@ -136,8 +174,8 @@ class CloudSettings(_Section):
 
     def rate_limit(self, api: str) -> RateLimit:
         """The bucket of `api`: configured, or the default (500 a minute for one nobody named)."""
-        limit = self.rate_limits.get(api) or DEFAULT_RATE_LIMITS.get(api)
-        return limit or RateLimit(per_minute=500, burst=20)
+        limits = cast(Mapping[str, RateLimit], {**DEFAULT_RATE_LIMITS, **self.rate_limits})
+        return limits.get(api) or RateLimit(per_minute=500, burst=20)
 
 
 class PolicySettings(_Section):
@@ -207,7 +245,9 @@ class WebhookSettings(_Section):
     service_name: str = "eni-ledger-webhook"
     service_namespace: str = "kube-system"
     register_url: str | None = Field(
-        default=None, description="register clientConfig.url instead of the Service (local stack)"
+        default=None,
+        pattern=r"^https://[^/\s]+",
+        description="register clientConfig.url instead of the Service (local stack)",
     )
     failure_policy: Literal["Ignore", "Fail"] = "Ignore"
     excluded_namespaces: tuple[str, ...] = ("kube-system",)
@@ -314,11 +354,14 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
             f"{CONFIG_FILE_VARIABLE} names {file}, which is not a file: "
             "correct the path or unset it"
         )
+    problems = [
+        *environment_problems(Settings, os.environ),
+        *(file_problems(Path(file)) if file else ()),
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
     try:
         return Settings(**(overrides or {}))
     except ValidationError as refused:
-        lines = [
-            f"setting {'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-            for error in refused.errors()
-        ]
-        raise SettingsError("\n".join(lines)) from refused
+        lines = [told(error, Settings, os.environ) for error in refused.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None
