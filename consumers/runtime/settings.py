@@ -8,11 +8,17 @@ A wrong value is refused at start with its path and what is allowed; nothing is 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -50,9 +56,12 @@ class PostgresSettings(_Section):
     @field_validator("dsn")
     @classmethod
     def _is_a_connection_string(cls, dsn: SecretStr) -> SecretStr:
+        from psycopg import Error  # not at the top: the command line starts without it
+        from psycopg.conninfo import conninfo_to_dict
+
         try:
             conninfo_to_dict(dsn.get_secret_value())
-        except psycopg.Error:  # its message repeats the string, password and all
+        except Error:  # its message repeats the string, password and all
             raise ValueError(
                 "no connection string of libpq: write it like postgresql://user@host:5432/database, "
                 "with special characters of a password percent-encoded"
@@ -112,22 +121,10 @@ class RateLimit(_Section):
     burst: int = Field(ge=1)
 
 
-#: What a limit can be set for.
-ApiName = Literal[
-    "AttachNetworkInterface",
-    "CreateNetworkInterface",
-    "DeleteNetworkInterface",
-    "DescribeNetworkInterfaces",
-    "DetachNetworkInterface",
-    "DescribeInstanceTypes",
-    "DescribeVSwitches",
-    "ModifyNetworkInterfaceAttribute",
-]
-
 # The incumbent's defaults per minute (reference §8.1) are the best public proxy for the quotas.
 # Its burst is a whole minute's quota; ours is a few seconds' worth, because node agents share the
 # same quota (P9).
-DEFAULT_RATE_LIMITS: dict[ApiName, RateLimit] = {
+DEFAULT_RATE_LIMITS: dict[str, RateLimit] = {
     "AttachNetworkInterface": RateLimit(per_minute=500, burst=20),
     "CreateNetworkInterface": RateLimit(per_minute=500, burst=20),
     "DeleteNetworkInterface": RateLimit(per_minute=500, burst=20),
@@ -137,6 +134,9 @@ DEFAULT_RATE_LIMITS: dict[ApiName, RateLimit] = {
     "DescribeVSwitches": RateLimit(per_minute=300, burst=10),
     "ModifyNetworkInterfaceAttribute": RateLimit(per_minute=300, burst=10),
 }
+
+
+_LIMITED_APIS: list[JsonValue] = [*sorted(DEFAULT_RATE_LIMITS)]
 
 
 class CloudSettings(_Section):
@@ -162,8 +162,10 @@ class CloudSettings(_Section):
     )
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 10.0
-    rate_limits: dict[ApiName, RateLimit] = Field(
-        default_factory=dict, description="per API; others keep their default"
+    rate_limits: dict[str, RateLimit] = Field(
+        default_factory=dict,
+        description="per API; others keep their default",
+        json_schema_extra={"propertyNames": {"enum": _LIMITED_APIS}},
     )
     budget_share: float = Field(
         default=0.8,
@@ -174,8 +176,17 @@ class CloudSettings(_Section):
 
     def rate_limit(self, api: str) -> RateLimit:
         """The bucket of `api`: configured, or the default (500 a minute for one nobody named)."""
-        limits = cast(Mapping[str, RateLimit], {**DEFAULT_RATE_LIMITS, **self.rate_limits})
-        return limits.get(api) or RateLimit(per_minute=500, burst=20)
+        limit = self.rate_limits.get(api) or DEFAULT_RATE_LIMITS.get(api)
+        return limit or RateLimit(per_minute=500, burst=20)
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _of_apis_that_are_called(cls, limits: dict[str, RateLimit]) -> dict[str, RateLimit]:
+        if unknown := sorted(set(limits) - set(DEFAULT_RATE_LIMITS)):
+            raise ValueError(
+                f"no such API: {', '.join(unknown)}; there are: {', '.join(sorted(DEFAULT_RATE_LIMITS))}"
+            )
+        return limits
 
 
 class PolicySettings(_Section):

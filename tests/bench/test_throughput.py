@@ -15,13 +15,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import psutil
 import psycopg
 import pytest
 
-from consumers.runtime.settings import ApiName
+from consumers.runtime.settings import DEFAULT_RATE_LIMITS
 from deploy.local.parts.apache_kafka import start_apache_kafka
 from deploy.local.parts.postgres import create_database, start_postgres
 from ledger.store import migrate
@@ -32,7 +31,7 @@ MESSAGES = 10_000
 PODS, INSTANCES = 300, 20
 ANSWER_S, ATTACH_S = 0.2, 1.0
 NETWORK = {**ground.NETWORK, "vSwitchOptions": ["vsw-bpxxxx"], "securityGroupIDs": ["sg-bpxxxx"]}
-UNLIMITED = json.dumps({api: {"per_minute": 1e6, "burst": 10_000} for api in get_args(ApiName)})
+UNLIMITED = json.dumps({api: {"per_minute": 1e6, "burst": 10_000} for api in DEFAULT_RATE_LIMITS})
 
 pytestmark = pytest.mark.timeout(1800)
 
