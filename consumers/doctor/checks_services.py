@@ -7,7 +7,6 @@ from consumers.contract.topics import (
     all_topics,
     entity_topics,
     entries_topic,
-    partitions_of,
 )
 from consumers.doctor.facts import NOT_YET, Brokers, Facts, Look, Reading, Tail, Topic, Unseen
 from consumers.doctor.judging import (
@@ -35,10 +34,6 @@ OLDEST_POSTGRES: Final = 150000
 SKEW_S: Final = 5.0
 #: The cloud refuses signatures from 15 min on; the incumbent's lease is dead after 45 s.
 SKEW_BLOCKS_S: Final = 600.0
-_CREATE: Final = (
-    "kafka-topics.sh --bootstrap-server HOST:PORT --create --topic {topic} --partitions {partitions} "
-    "--replication-factor 3 --config min.insync.replicas=2"
-)
 _ALTER: Final = (
     "kafka-configs.sh --bootstrap-server HOST:PORT --alter --entity-type topics --entity-name {topic} "
     "--add-config {config}"
@@ -90,10 +85,10 @@ def _topics(facts: Facts) -> Verdict:
     there = seen(facts.kafka.topics)
     missing = [name for name in all_topics(facts.meant.topic_prefix) if name not in there]
     if missing:
-        command = _CREATE.format(topic=missing[0], partitions=partitions_of(missing[0]))
         return blocks(
             f"missing: {listed(missing)}",
-            f"start the watcher and the intake, which make them where they may; or, for each: {command}",
+            "eni-ledger topics, as a Kafka user that may create topics; or start the watcher and the "
+            "intake, which make them where they may",
         )
     return fine(f"all {len(there)} topics are there")
 

@@ -156,8 +156,8 @@ def _master(facts: Facts) -> Verdict:
         return fine(f"{INCUMBENT} does not act on PodENIs")
     return blocks(
         why,
-        f"to compare first, leave it; to take over: {_SWITCH_OFF}; without shared-ENI IPAM: "
-        f"kubectl scale deploy -n kube-system {INCUMBENT} --replicas 0",
+        "to compare first, leave it; to take over: eni-ledger handover stop, which switches off only its "
+        "PodENI controllers where it gives out shared addresses too, and keeps a backup",
     )
 
 

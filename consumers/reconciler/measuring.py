@@ -51,6 +51,12 @@ SIZE = LEDGER.gauge("vswitch_size_ips", "Addresses it has for use", ("vswitch", 
 HELD = LEDGER.gauge(
     "vswitch_held_ips", "Addresses that the ledger holds: in_use or reserved", ("vswitch", "use")
 )
+SLOTS = LEDGER.gauge(
+    "member_slots", "Nodes' slots for member ENIs: attached, waiting or free", ("zone", "use")
+)
+NODES = LEDGER.gauge(
+    "trunk_nodes", "Nodes that take member ENIs, by whether a slot is left", ("zone", "room")
+)
 RATE = LEDGER.gauge("cloud_budget_calls_per_second", "Our share of an API's rate", ("api",))
 USED = LEDGER.gauge("cloud_budget_used_ratio", "Share of the burst that is taken now", ("api",))
 BACKING_OFF = LEDGER.gauge(
@@ -118,6 +124,12 @@ def _show_holdings(figures: Figures) -> None:
             SIZE.labels(id_, vswitch.zone).set(vswitch.size)
         HELD.labels(id_, "in_use").set(vswitch.in_use)
         HELD.labels(id_, "reserved").set(vswitch.reserved)
+    for zone, slots in figures.slots.items():
+        SLOTS.labels(zone, "attached").set(slots.attached)
+        SLOTS.labels(zone, "waiting").set(slots.waiting)
+        SLOTS.labels(zone, "free").set(slots.free)
+        NODES.labels(zone, "yes").set(slots.nodes - slots.full)
+        NODES.labels(zone, "no").set(slots.full)
 
 
 def _show_troubles(figures: Figures) -> None:

@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -20,6 +28,7 @@ from pydantic_settings import (
 )
 
 from consumers.runtime.incumbent_files import incumbent_settings
+from consumers.runtime.refusals import environment_problems, file_problems, told
 from consumers.runtime.yaml_files import UnusableFile, read_map
 
 CONFIG_FILE_VARIABLE = "ENI_LEDGER_CONFIG"
@@ -47,11 +56,30 @@ class PostgresSettings(_Section):
         "alone is no sign of a restore, and nothing has to be accepted after a failover",
     )
 
+    @field_validator("dsn")
+    @classmethod
+    def _is_a_connection_string(cls, dsn: SecretStr) -> SecretStr:
+        from psycopg import Error  # not at the top: the command line starts without it
+        from psycopg.conninfo import conninfo_to_dict
+
+        try:
+            conninfo_to_dict(dsn.get_secret_value())
+        except Error:  # its message repeats the string, password and all
+            raise ValueError(
+                "no connection string of libpq: write it like postgresql://user@host:5432/database, "
+                "with special characters of a password percent-encoded"
+            ) from None
+        return dsn
+
 
 class KafkaSettings(_Section):
     """The event log."""
 
-    bootstrap_servers: str = Field(default="127.0.0.1:9092", description="host:port[,host:port…]")
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:9092",
+        pattern=r"^[^\s,/]+:[0-9]{1,5}(,[^\s,/]+:[0-9]{1,5})*$",
+        description="host:port[,host:port…]",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     sasl_username: str | None = None
@@ -111,11 +139,20 @@ DEFAULT_RATE_LIMITS: dict[str, RateLimit] = {
 }
 
 
+_LIMITED_APIS: list[JsonValue] = [*sorted(DEFAULT_RATE_LIMITS)]
+
+
 class CloudSettings(_Section):
     """Alibaba Cloud: where, as whom, how fast."""
 
-    region_id: str = Field(default="", description="for example cn-hangzhou")
-    vpc_id: str = Field(default="", description="the cluster's VPC")
+    region_id: str = Field(
+        default="", pattern=r"^[a-z0-9-]*$", description="for example cn-hangzhou"
+    )
+    vpc_id: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="the cluster's VPC, for example vpc-bp…",
+    )
     ecs_endpoint: str | None = Field(
         default=None, description="host[:port]; absent: the region's own"
     )
@@ -129,7 +166,9 @@ class CloudSettings(_Section):
     connect_timeout_s: Seconds = 5.0
     read_timeout_s: Seconds = 10.0
     rate_limits: dict[str, RateLimit] = Field(
-        default_factory=dict, description="per API; others keep their default"
+        default_factory=dict,
+        description="per API; others keep their default",
+        json_schema_extra={"propertyNames": {"enum": _LIMITED_APIS}},
     )
     budget_share: float = Field(
         default=0.8,
@@ -142,6 +181,15 @@ class CloudSettings(_Section):
         """The bucket of `api`: configured, or the default (500 a minute for one nobody named)."""
         limit = self.rate_limits.get(api) or DEFAULT_RATE_LIMITS.get(api)
         return limit or RateLimit(per_minute=500, burst=20)
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _of_apis_that_are_called(cls, limits: dict[str, RateLimit]) -> dict[str, RateLimit]:
+        if unknown := sorted(set(limits) - set(DEFAULT_RATE_LIMITS)):
+            raise ValueError(
+                f"no such API: {', '.join(unknown)}; there are: {', '.join(sorted(DEFAULT_RATE_LIMITS))}"
+            )
+        return limits
 
 
 class PolicySettings(_Section):
@@ -211,7 +259,9 @@ class WebhookSettings(_Section):
     service_name: str = "eni-ledger-webhook"
     service_namespace: str = "kube-system"
     register_url: str | None = Field(
-        default=None, description="register clientConfig.url instead of the Service (local stack)"
+        default=None,
+        pattern=r"^https://[^/\s]+",
+        description="register clientConfig.url instead of the Service (local stack)",
     )
     failure_policy: Literal["Ignore", "Fail"] = "Ignore"
     excluded_namespaces: tuple[str, ...] = ("kube-system",)
@@ -321,13 +371,16 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
             f"{CONFIG_FILE_VARIABLE} names {file}, which is not a file: "
             "correct the path or unset it"
         )
+    problems = [
+        *environment_problems(Settings, os.environ),
+        *(file_problems(Path(file)) if file else ()),
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
     try:
         return Settings(**(overrides or {}))
     except UnusableFile as unusable:
         raise SettingsError(str(unusable)) from unusable
     except ValidationError as refused:
-        lines = [
-            f"setting {'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-            for error in refused.errors()
-        ]
-        raise SettingsError("\n".join(lines)) from refused
+        lines = [told(error, Settings, os.environ) for error in refused.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None

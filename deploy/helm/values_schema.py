@@ -37,6 +37,7 @@ OBJECT: Final[Schema] = {"type": "object"}
 OBJECTS: Final[Schema] = {"type": "array", "items": {"type": "object"}}
 QUANTITY: Final[Schema] = {
     "type": ["string", "integer", "number"],
+    "minimum": 0,
     "pattern": "^[0-9]+([.][0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$",
 }
 DURATION: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}
@@ -101,6 +102,11 @@ def _plain(schema: Schema, definitions: Schema, path: str) -> Schema:
     if len(choices) == 1:
         alone = {key: value for key, value in schema.items() if key != "anyOf"}
         return _plain({**choices[0], **alone}, definitions, path)
+    if names := schema.get("propertyNames", {}).get("enum"):
+        # Helm's validator tells a wrong path for propertyNames.
+        return _object(
+            **dict.fromkeys(names, _plain(schema["additionalProperties"], definitions, path))
+        )
     kept: Schema = {}
     for key, value in schema.items():
         if key in ("title", "default", "$defs", "description"):

@@ -55,6 +55,18 @@ class VSwitch:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """The nodes of one zone that take member ENIs: how many, how many of them are full, and their
+    slots by use."""
+
+    nodes: int
+    full: int
+    attached: int
+    waiting: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """A shared budget as it was left: tokens at `filled_at`, and until when nothing may be asked."""
 
@@ -67,7 +79,7 @@ class Bucket:
 class Figures:
     """One measurement, at `at`. Mappings name what they are keyed by.
 
-    `waiting` is by WAITED_OVER_S and cumulative; `brakes` by (scope, who pulled it).
+    `waiting` is by WAITED_OVER_S and cumulative; `brakes` by (scope, who pulled it); `slots` by zone.
     `swept_s` is None before the first sweep.
     """
 
@@ -85,6 +97,7 @@ class Figures:
     work: Mapping[str, Work]
     watermarks: Mapping[str, Watermark]
     vswitches: Mapping[str, VSwitch]
+    slots: Mapping[str, Slots]
     buckets: Mapping[str, Bucket]
     incarnation: int
 
@@ -141,6 +154,17 @@ _VSWITCHES = """
 SELECT vswitch, zone, free_estimate, size, in_use, reserved FROM audit.vswitch_capacity
 WHERE cluster = %(cluster)s ORDER BY vswitch
 """
+# By zone and not by node: an alert needs no more, and a fleet has thousands of nodes.
+_SLOTS = """
+SELECT coalesce(o.object #>> '{metadata,labels,topology.kubernetes.io/zone}',
+                o.object #>> '{metadata,labels,failure-domain.beta.kubernetes.io/zone}', '') AS zone,
+       count(*) AS nodes, count(*) FILTER (WHERE c.free = 0) AS full_nodes,
+       sum(c.attached)::bigint AS attached, sum(c.waiting)::bigint AS waiting,
+       sum(c.free)::bigint AS free
+FROM audit.node_capacity c
+JOIN ledger.observation o ON o.cluster = c.cluster AND o.entity = 'node' AND o.name = c.node AND o.alive
+WHERE c.cluster = %(cluster)s AND c.member_slots > 0 GROUP BY 1 ORDER BY 1
+"""
 _BUCKETS = """
 SELECT api, tokens, filled_at, backoff_until FROM ledger.rate_bucket
 WHERE region = %(region)s AND account = '' ORDER BY api
@@ -182,6 +206,10 @@ def read_figures(
         vswitches={
             row.vswitch: VSwitch(row.zone, row.free_estimate, row.size, row.in_use, row.reserved)
             for row in connection.exec_driver_sql(_VSWITCHES, bound)
+        },
+        slots={
+            row.zone: Slots(row.nodes, row.full_nodes, row.attached, row.waiting, row.free)
+            for row in connection.exec_driver_sql(_SLOTS, bound)
         },
         buckets={
             row.api: Bucket(row.tokens, row.filled_at, row.backoff_until)

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.core_v1 import Namespace, Pod
 
 from deploy.local.stack.plan import CONSUMERS
 from tests.integration.processes.ground import NAMESPACE, Stack, running_stack, wait_for
 
 IDLE_S = 30.0
 PLAIN_PODS = 1000
+#: These are in a namespace that opted out: admission is not asked, everybody else knows them.
+KNOWN_PODS = 10_000
 TRUNK_PODS = 40
 SAMPLE_S = 0.2
 
@@ -79,6 +81,22 @@ def create_plain_pods(stack: Stack) -> None:
     wait_for(lambda: stack.rows(seen)[0][0] >= PLAIN_PODS, "all were taken in")
 
 
+def create_known_pods(stack: Stack) -> None:
+    """Up to KNOWN_PODS in all, by several hands."""
+    labels = {"k8s.aliyun.com/pod-eni": "false"}
+    stack.client.create(Namespace.from_dict({"metadata": {"name": "quiet", "labels": labels}}))
+
+    def create(number: int) -> None:
+        spec = {"schedulerName": "nobody", "containers": [{"name": "app", "image": "example"}]}
+        metadata = {"name": f"known-{number}", "namespace": "quiet"}
+        stack.client.create(Pod.from_dict({"metadata": metadata, "spec": spec}))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as hands:
+        list(hands.map(create, range(KNOWN_PODS - PLAIN_PODS)))
+    seen = "SELECT count(*) FROM ledger.observation WHERE entity = 'pod'"
+    wait_for(lambda: stack.rows(seen)[0][0] >= KNOWN_PODS, "all were taken in", 900)
+
+
 def trunk_pods_come(stack: Stack) -> None:
     names = [f"web-{number}" for number in range(TRUNK_PODS)]
     for name in names:
@@ -117,6 +135,8 @@ def test_footprint(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
         (f"at rest beside them, {IDLE_S:g} s", lambda: time.sleep(IDLE_S)),
         (f"{TRUNK_PODS} trunk Pods come", lambda: trunk_pods_come(stack)),
         (f"{TRUNK_PODS} trunk Pods go", lambda: trunk_pods_go(stack)),
+        (f"up to {KNOWN_PODS} Pods known", lambda: create_known_pods(stack)),
+        (f"at rest beside them, {IDLE_S:g} s", lambda: time.sleep(IDLE_S)),
     ]
     lines = ["", f"{'':34}" + "".join(f"{name:>20}" for name in meter.processes)]
     for what, work in stretches:

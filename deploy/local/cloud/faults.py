@@ -28,7 +28,7 @@ class _Fault(Strict):
 class _CallFault(_Fault):
     """A fault that strikes calls of one API, optionally only with certain parameters."""
 
-    api: ApiName | Literal["*"] = Field(description="the API it strikes; * is every one")
+    api: Literal[ApiName, "*"] = Field(description="the API it strikes; * is every one")
     parameters: dict[str, str] = Field(
         default_factory=dict,
         description="strike only calls with these parameters, e.g. NetworkInterfaceId: eni-1",

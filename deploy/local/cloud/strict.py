@@ -28,15 +28,19 @@ class Strict(BaseModel):
 
 
 def problems(error: ValidationError) -> list[str]:
-    """Each problem as one line: `instances[1].zone: …`."""
-    return [_line(detail) for detail in error.errors(include_url=False)]
+    """Each problem as one line: `instances[1].zone: …`; one that each choice of a union has, once."""
+    return list(dict.fromkeys(_line(detail) for detail in error.errors(include_url=False)))
 
 
 def _line(detail: ErrorDetails) -> str:
     path = ""
     for step in detail["loc"]:
+        if isinstance(step, str) and step.startswith("literal["):
+            continue  # pydantic's own name of one choice of a union: nobody wrote it
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
     message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "model_type":
+        message = "it must be a mapping of keys to values"
     given = detail["input"]
     if detail["type"] != "value_error" and isinstance(given, str | int | float | bool):
         message += f" (given: {given!r})"

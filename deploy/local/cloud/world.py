@@ -219,6 +219,8 @@ def load_world(path: Path) -> World:
             f"world file {path}: {error.strerror}; give the path of a file like "
             "deploy/local/worlds/demo.yaml"
         ) from error
+    except UnicodeDecodeError as error:
+        raise WorldError(f"world file {path} is not UTF-8: byte {error.start}") from error
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

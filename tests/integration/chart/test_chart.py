@@ -98,6 +98,17 @@ WRONG: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("console.httpPort=80", ("/console/httpPort", "minimum")),
     ("credentials.type=password", ("/credentials/type", "'rrsa'")),
     ("imgae.tag=x", ("imgae",)),
+    (
+        "settings.kafka.bootstrap_servers=kafka",
+        ("/settings/kafka/bootstrap_servers", ":[0-9]{1,5}"),
+    ),
+    ("settings.cloud.rate_limits.Attach.burst=1", ("/settings/cloud/rate_limits", "'Attach'")),
+    ("settings.http.host=0.0.0.0", ("/settings", "'http'")),
+    ("settings.console.host=0.0.0.0", ("/settings/console", "'host'")),
+    ("watcher.resources.requests.cpu=-1", ("/watcher/resources/requests/cpu", "minimum")),
+    ("securityContext.runAsUser=0", ("/securityContext/runAsUser", "minimum")),
+    ("console.service.type=External", ("/console/service/type", "'ClusterIP', 'NodePort'")),
+    ("placement.tolerations=all", ("/placement/tolerations", "want array")),
 )
 
 

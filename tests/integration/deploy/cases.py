@@ -40,6 +40,8 @@ BASE: Mapping[str, str] = {
     f"eni_ledger_cloud_calls_overdue{{{C}}}": "0x90",
     f"eni_ledger_vswitch_free_ips{{{VSWITCH}}}": "100x90",
     f"eni_ledger_vswitch_size_ips{{{VSWITCH}}}": "252x90",
+    f'eni_ledger_member_slots{{{C},zone="h",use="free"}}': "0x5 3x85",
+    f'eni_ledger_member_slots{{{C},zone="h",use="attached"}}': "7x90",
     f"eni_ledger_sweep_age_seconds{{{C}}}": "40x90",
     f'eni_ledger_ready{{{C},job="r",instance="a",part="work"}}': "1x90",
     f'eni_ledger_work_overdue_seconds{{{C},kind="pod"}}': "0.1x90",
@@ -99,6 +101,7 @@ CASES: Mapping[str, Case] = {
     "EniLedgerVSwitchFull": Case(
         {f"eni_ledger_vswitch_free_ips{{{VSWITCH}}}": "0x90"}, 20, ("EniLedgerVSwitchFilling",)
     ),
+    "EniLedgerNodesFull": Case({f'eni_ledger_member_slots{{{C},zone="h",use="free"}}': "0x90"}),
     "EniLedgerDrift": Case({f'eni_ledger_quarantined_enis{{{C},kind="leak-in-use"}}': "1x90"}),
     "EniLedgerSweepOld": Case({f"eni_ledger_sweep_age_seconds{{{C}}}": "0+60x90"}),
     # Its figures went away with the reconciler; other processes of the cluster are there.

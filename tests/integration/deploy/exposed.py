@@ -36,8 +36,8 @@ def scraped(folder: Path, directory: Path, rules: Path) -> Iterator[str]:
     with served() as target:
         job = {
             "job_name": "eni-ledger",
-            "scrape_interval": "1s",
-            "scrape_timeout": "1s",
+            "scrape_interval": "2s",
+            "scrape_timeout": "2s",
             "static_configs": [{"targets": [f"{LOOPBACK}:{target}"]}],
         }
         config = directory / "prometheus.yaml"

@@ -75,7 +75,7 @@ def test_each_alert_has_a_case() -> None:
 
 def promtool(folder: Path, *words: str | Path, given: bytes = b"") -> str:
     ended = subprocess.run(
-        [folder / "promtool", *words], check=False, input=given, capture_output=True, timeout=60
+        [folder / "promtool", *words], check=False, input=given, capture_output=True, timeout=300
     )
     told = (ended.stdout + ended.stderr).decode()
     assert ended.returncode == 0, told

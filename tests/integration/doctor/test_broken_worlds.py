@@ -4,6 +4,7 @@ Each fault must be found, and nothing else: a doctor that cries about everything
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from tests.integration.doctor.fault import Fault
 from tests.integration.doctor.faults_cluster import A_CRD_MISSING, CLUSTER_FAULTS, DEAD_WEBHOOK
 from tests.integration.doctor.faults_services import SERVICE_FAULTS
 from tests.integration.doctor.ground import Ground, healthy
+from tests.unit.test_documents import complaint
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -80,5 +82,7 @@ def test_each_fault_is_found_and_nothing_else(
     assert found["severity"] == fault.severity
     assert fault.says in found["what"]
     assert found["fix"]
+    for words in re.findall(r"\beni-ledger(?: (?:--)?[a-z][a-z-]*)+", found["fix"]):
+        assert complaint(words.split()) is None, found["fix"]
     severities = {each["severity"] for each in seen.found.values()}
     assert seen.code == (0 if severities == {"warns"} else 1)

@@ -11,8 +11,10 @@ from lightkube.resources.core_v1 import Pod
 
 from consumers.kube import wire
 from consumers.runtime.settings import KubeSettings
+from deploy.local.parts.ports import LOOPBACK
 from deploy.local.stack.accounts import MANIFESTS, account
 from deploy.local.stack.options import GENUINE, RBAC, StackOptions
+from tests.integration.local.processes import listens
 from tests.integration.processes.ground import (
     NAMESPACE,
     PodNetworking,
@@ -111,6 +113,7 @@ def elastic_pod(stack: Stack) -> bool:
 
 
 def test_pods_live_and_end_and_each_process_uses_what_it_was_given(stack: Stack) -> None:
+    assert set().union(*listens(stack.state()).values()) == {LOOPBACK}
     stack.create_stateful_set("web")
     wait_for(lambda: stack.running("web-0"), "the Pod runs")
     assert bound(stack, "web-0")

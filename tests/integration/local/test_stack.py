@@ -13,9 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
+from deploy.local.parts.ports import LOOPBACK
 from deploy.local.stack.options import StackFiles
+from deploy.local.stack.plan import CONSUMERS
 from deploy.local.stack.state import StackState, read_state
-from tests.integration.local.processes import runs, wait_until
+from tests.integration.local.processes import listens, runs, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -58,6 +60,13 @@ def test_its_files_are_private(facts: dict[str, Any], directory: Path) -> None:
     files = StackFiles(directory)
     for path in (files.state, files.environment):
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_nothing_of_it_is_reached_from_elsewhere(facts: dict[str, Any], directory: Path) -> None:
+    """Every socket of every process, and of what it started, listens on loopback."""
+    found = listens(state_of(directory))
+    assert {"postgres", "kafka", "kubernetes", "cloud", *CONSUMERS} <= set(found)
+    assert {name: addresses for name, addresses in found.items() if addresses != {LOOPBACK}} == {}
 
 
 def test_kubectl_sees_the_world_s_instances_as_nodes(facts: dict[str, Any]) -> None:

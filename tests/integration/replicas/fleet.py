@@ -231,11 +231,16 @@ class Fleet:
 
 @contextmanager
 def running_fleet(
-    directory: Path, dsn: str, settings: Mapping[str, str], *, instances: int = 4
+    directory: Path,
+    dsn: str,
+    settings: Mapping[str, str],
+    *,
+    instances: int = 4,
+    **latencies: float,
 ) -> Iterator[Fleet]:
     """Everything but the reconcilers; `settings` are more ENI_LEDGER_ variables of all of them."""
     directory.mkdir(parents=True, exist_ok=True)
-    world = write_world(directory / "world.yaml", instances=instances)
+    world = write_world(directory / "world.yaml", instances=instances, **latencies)
     port, key = free_port(), world.access_keys[0]
     ecs = f"{LOOPBACK}:{port}"
     command = plan.cloud_command(StackOptions(world=directory / "world.yaml"), port)

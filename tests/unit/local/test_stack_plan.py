@@ -23,7 +23,7 @@ from deploy.local.stack.state import (
 )
 
 ENDPOINTS = plan.Endpoints(
-    postgres_dsn="postgresql://postgres:it's secret@127.0.0.1:1/eni_ledger",
+    postgres_dsn="postgresql://postgres:it's%20secret@127.0.0.1:1/eni_ledger",
     kafka="127.0.0.1:2",
     cloud_port=3,
     kubeconfig=Path("/somewhere/kubeconfig"),

@@ -82,6 +82,7 @@ def set_at(data: Any, path: list[str | int], value: object) -> None:
         (["rate_limits", "Fly"], {}, ["rate_limits.Fly", *API_NAMES]),
         (["latencies", "attach"], -1, ["latencies.attach", "-1"]),
         (["faults"], [{"kind": "storm"}], ["faults[0]", "throttle", "ip_exhaustion"]),
+        (["faults"], [{"kind": "throttle", "api": "X"}], ["throttle.api: ", "'*' (given: 'X')"]),
         (["faults"], [{"kind": "ip_exhaustion", "vswitch_id": "x"}], ["faults[0].vswitch_id"]),
         (["zones"], [], ["zones", "at least 1"]),
         (["access_keys"], [], ["access_keys"]),
@@ -111,8 +112,11 @@ def test_a_file_that_is_absent_or_not_yaml(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="not YAML"):
         load_world(tmp_path / "bad.yaml")
     (tmp_path / "text.yaml").write_text("just text")
-    with pytest.raises(WorldError, match="valid dictionary"):
+    with pytest.raises(WorldError, match="must be a mapping"):
         load_world(tmp_path / "text.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"region: caf\xe9")
+    with pytest.raises(WorldError, match=r"latin\.yaml is not UTF-8: byte 11"):
+        load_world(tmp_path / "latin.yaml")
 
 
 def test_the_small_world_of_these_tests_is_right(make: Callable[..., object]) -> None:
