@@ -38,15 +38,10 @@ def told_settings(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def told_dsn(dsn: str) -> dict[str, str] | str:
-    """Where a connection string leads, and as whom; the mask where it can't be read."""
-    try:
-        parts = conninfo_to_dict(dsn)
-    except ProgrammingError:
-        return MASK
-    return {
-        name: str(value) if name in _DSN_TOLD else MASK for name, value in sorted(parts.items())
-    }
+def told_dsn(dsn: str) -> dict[str, str]:
+    """Where a connection string of the settings leads, and as whom; the rest masked."""
+    parts = sorted(conninfo_to_dict(dsn).items())
+    return {name: str(value) if name in _DSN_TOLD else MASK for name, value in parts}
 
 
 def _told(value: Any) -> Any:

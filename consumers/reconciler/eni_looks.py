@@ -26,7 +26,7 @@ from ledger.rules.allocation import Allocation
 from ledger.rules.entries import Entry
 from ledger.rules.planning import STUCK_AFTER
 from ledger.rules.under_way import Intent
-from ledger.store.book import first_held
+from ledger.store.book import unseen_since
 from ledger.store.work import Claim
 
 #: Within this time a look may still show what was before.
@@ -50,8 +50,7 @@ def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
     now = tools.now()
     eni = answer.value[0] if answer.value else None
     judged = judge_motion(a, eni, now)
-    if judged == e.EniGone(expected=True) and now - _held_since(tools, a) < DESCRIBE_LAG:
-        # Made a moment ago: the look may be of a time before that, and the delete still under way.
+    if judged == e.EniGone(expected=True) and _may_be_of_before(tools, a, now):
         judged = NotYet(f"{a.address.eni} is not to be seen")
     if isinstance(judged, NotYet):
         if judged.problem:
@@ -69,10 +68,11 @@ def look_at_motion(tools: Tools, held: Claim, a: Allocation) -> Pause | None:
     return None
 
 
-def _held_since(tools: Tools, a: Allocation) -> datetime:
-    """When its ENI was first in the book. Of an older one, an absence is the truth at once."""
+def _may_be_of_before(tools: Tools, a: Allocation, now: datetime) -> bool:
+    """Whether a look without its ENI may be of a time before that was made, the delete still under way."""
     with tools.database.transaction() as connection:
-        return first_held(connection, a) or a.created_at
+        since = unseen_since(connection, a)
+    return since is not None and now - since < DESCRIBE_LAG
 
 
 def judge_motion(a: Allocation, eni: Eni | None, now: datetime) -> Entry | NotYet:

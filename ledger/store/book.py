@@ -242,12 +242,12 @@ def not_before_last_end(connection: Connection, address: Address, now: datetime)
     return now if last is None else max(now, last)
 
 
-def first_held(connection: Connection, a: Allocation) -> datetime | None:
-    """Since when the allocation has had its ENI; None where it never held it."""
+def unseen_since(connection: Connection, a: Allocation) -> datetime | None:
+    """Since when the allocation has had its ENI, where no look has shown it yet; None where one has."""
     eni = a.address.eni if a.address else None
     found: datetime | None = connection.exec_driver_sql(
-        queries("book")["first_held"], {"id": a.id, "eni": eni}
-    ).scalar_one()
+        queries("book")["unseen_since"], {"id": a.id, "eni": eni}
+    ).scalar_one_or_none()
     return found
 
 

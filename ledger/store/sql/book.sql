@@ -100,8 +100,13 @@ ORDER BY created_at, id
 SELECT max(upper(during)) FROM ledger.tenure
 WHERE NOT upper_inf(during) AND ((vpc = %(vpc)s AND ipv4 = %(ipv4)s::inet) OR eni = %(eni)s)
 
--- name: first_held
-SELECT min(lower(during)) FROM ledger.tenure WHERE allocation_id = %(id)s AND eni = %(eni)s
+-- name: unseen_since
+WITH first AS (
+    SELECT lower(during) AS since, opened_by FROM ledger.tenure
+    WHERE allocation_id = %(id)s AND eni = %(eni)s ORDER BY opened_by LIMIT 1)
+SELECT since FROM first WHERE NOT EXISTS (
+    SELECT FROM ledger.entry
+    WHERE allocation_id = %(id)s AND version > first.opened_by AND kind IN ('attached', 'detached'))
 
 -- name: newest_life
 SELECT version, kind, recorded_at, data FROM ledger.entry
