@@ -130,3 +130,15 @@ class Process:
         laid = directory / file.name
         laid.write_text(content)
         return given | {"ENI_LEDGER_CONFIG": str(laid)}
+
+
+def rules_of(all_of_it: Rendered, account: str) -> list[Json]:
+    """Every rule that is bound to a service account, wherever."""
+    found: list[Json] = []
+    for kind in ("ClusterRole", "Role"):
+        roles = all_of_it.of(kind)
+        for name, binding in all_of_it.of(f"{kind}Binding").items():
+            subjects = binding["subjects"]
+            if subjects == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]:
+                found += roles[name]["rules"]
+    return found

@@ -8,9 +8,16 @@ import yaml
 
 from deploy.local.parts.kube_apiserver.server import GenuineOptions, running
 from deploy.local.stack.options import CRDS
-from tests.integration.chart.chart import EXAMPLES, NAMESPACE, PROCESSES, ROOT, Json, rendered
+from tests.integration.chart.chart import (
+    EXAMPLES,
+    NAMESPACE,
+    PROCESSES,
+    ROOT,
+    Json,
+    rendered,
+    rules_of,
+)
 from tests.integration.chart.conftest import Cluster
-from tests.integration.chart.test_chart import rules_of
 
 pytestmark = [pytest.mark.genuine("helm", "kube"), pytest.mark.timeout(300)]
 
