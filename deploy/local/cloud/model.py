@@ -97,21 +97,25 @@ class CloudModel:
     def instances(self) -> list[Instance]:
         return list(self._instances.values())
 
+    def remembers(self, client_token: str) -> bool:
+        """Whether a create under this token is answered with the ENI that it made before."""
+        known = self._tokens.get(client_token)
+        return known is not None and self._settle() - known[2] <= CLIENT_TOKEN_LIFETIME
+
     # --- changing ---------------------------------------------------------------------------
 
     def create(self, new: NewEni, client_token: str | None) -> Eni:
         """CreateNetworkInterface: the ENI is Available at once. Raises ApiError."""
         now = self._settle()
-        if client_token is not None and client_token in self._tokens:
-            asked, answered, since = self._tokens[client_token]
-            if now - since <= CLIENT_TOKEN_LIFETIME:
-                if asked != new:
-                    raise ApiError(
-                        "IdempotentFailed",
-                        "The client token was used with other parameters.",
-                        400,
-                    )
-                return answered
+        if client_token is not None and self.remembers(client_token):
+            asked, answered, _ = self._tokens[client_token]
+            if asked != new:
+                raise ApiError(
+                    "IdempotentFailed",
+                    "The client token was used with other parameters.",
+                    400,
+                )
+            return answered
         vswitch = self._vswitches.get(new.vswitch_id)
         if vswitch is None:
             raise not_found("InvalidVSwitchId.NotFound", "vSwitch", new.vswitch_id)

@@ -51,7 +51,8 @@ class Call:
     Attributes:
         outcome: "ok" or the error's code: what happened in the cloud.
         delivery: whether the caller was told.
-        effect: whether the operation was carried out (also a refused one was not).
+        effect: whether the operation was carried out. A refused one was not, nor was a create that
+            its client token told apart as a repetition: it made no ENI.
     """
 
     sequence: int
@@ -88,11 +89,12 @@ class Simulator:
         lost = silent or gateway
         body: Body
         delivery: Delivery = "silence" if silent else "gateway" if gateway else "answered"
+        repeated = self.model.remembers(flat.get("ClientToken", ""))
         if lost is not None and lost.effect == "before":
             status, body, outcome = 504, {}, "NotPerformed"
         else:
             status, body, outcome = self._perform(api, flat, request_id)
-        self._log(api, flat, outcome, delivery, request_id)
+        self._log(api, flat, outcome, delivery, request_id, repeated=repeated)
         delay = self.world.latencies.answer + (slow.seconds if slow else 0.0)
         return Outcome(status, body, delivery, delay)
 
@@ -138,7 +140,14 @@ class Simulator:
             raise ApiError(fault.code, fault.message, fault.status)
 
     def _log(
-        self, api: str, flat: Mapping[str, str], outcome: str, delivery: Delivery, request_id: str
+        self,
+        api: str,
+        flat: Mapping[str, str],
+        outcome: str,
+        delivery: Delivery,
+        request_id: str,
+        *,
+        repeated: bool = False,
     ) -> None:
         self._sequence += 1
         self._calls.append(
@@ -149,7 +158,7 @@ class Simulator:
                 parameters={name: flat[name] for name in flat if name not in COMMON},
                 outcome=outcome,
                 delivery=delivery,
-                effect=outcome == "ok" and api in MUTATING,
+                effect=outcome == "ok" and api in MUTATING and not repeated,
                 mutating=api in MUTATING,
                 request_id=request_id,
             )

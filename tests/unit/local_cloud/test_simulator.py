@@ -157,6 +157,13 @@ def test_the_call_log_tells_what_happened(cloud: CloudOverApi, simulator: Simula
     assert simulator.calls(since=4) == []
 
 
+def test_a_repeated_create_took_effect_once(cloud: CloudOverApi, simulator: Simulator) -> None:
+    first = cloud.create_eni(REQUEST).value
+    assert cloud.create_eni(REQUEST).value.id == first.id
+    told = [(call.outcome, call.effect) for call in simulator.calls()]
+    assert told == [("ok", True), ("ok", False)]
+
+
 def test_the_log_holds_nothing_that_authenticates(simulator: Simulator) -> None:
     simulator.call(
         "DescribeVSwitches",
