@@ -6,11 +6,33 @@ from pathlib import Path
 
 import pytest
 import structlog
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["deploy.local.pytest_plugin"]
 
 #: One script a part: it makes sure of the part, or says how to install it.
 PARTS = Path(__file__).parents[1] / ".ci" / "parts"
+
+#: Files that share what a machine has once. A browser gives its page up when the interfaces change,
+#: and a container engine of ours adds and removes some.
+INTERFACES = ("tests/integration/containers/", "tests/integration/console/test_browser.py")
+
+
+class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file's tests on one worker; and on one worker, too, the files that can't run side by side.
+
+    The marks of xdist's `loadgroup` would do, but it then runs a file without a mark in pieces, and
+    each piece begins servers of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "interfaces" if nodeid.startswith(INTERFACES) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FilesTogether | None:
+    return FilesTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_configure() -> None:

@@ -7,6 +7,7 @@ Apache Kafka, as `genuine("kafka")`; with "older", on each generation that manag
 
 import asyncio
 import gc
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -93,9 +94,13 @@ def broker(
     elif kafka_part == kafka_jars.NEWEST:
         yield request.getfixturevalue("apache_kafka").bootstrap
     else:
-        directory = stack_directory / f"apache-kafka-{kafka_part}"
-        log = stack_directory / f"apache-kafka-{kafka_part}.log"
-        running = start_apache_kafka(directory, log=log, version=kafka_part)
+        # One each time: pytest ends this broker where another file wants a newer one, and comes back.
+        directory = Path(
+            tempfile.mkdtemp(prefix=f"apache-kafka-{kafka_part}-", dir=stack_directory)
+        )
+        running = start_apache_kafka(
+            directory / "disk", log=directory / "kafka.log", version=kafka_part
+        )
         yield running.bootstrap
         running.destroy()
 

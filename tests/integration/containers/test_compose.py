@@ -25,7 +25,7 @@ COMPOSE = application.ROOT / "deploy" / "compose" / "compose.yaml"
 PRODUCERS = application.ROOT / "deploy" / "kafka" / "producers"
 DEADLINE_S = 240.0
 
-pytestmark = [pytest.mark.genuine("docker", "kafka"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.genuine("docker", "kafka"), pytest.mark.timeout(1800), pytest.mark.long]
 
 
 class Compose:

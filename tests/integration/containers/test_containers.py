@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it imports testcontainers, which must know the engine first
 
 PRODUCERS = application.ROOT / "deploy" / "kafka" / "producers"
 
-pytestmark = [pytest.mark.genuine("docker", "kafka"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.genuine("docker", "kafka"), pytest.mark.timeout(1800), pytest.mark.long]
 
 #: EM_AARCH64, little endian.
 AARCH64 = (183).to_bytes(2, "little")
