@@ -8,10 +8,8 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic_core import ErrorDetails
 
@@ -84,7 +82,7 @@ def _meant(name: str, known: list[str]) -> str:
     return f"{guess}; there are here: {', '.join(known)}" if known else guess
 
 
-# --- what the environment and the file have that pydantic does not say, or not so that it helps ----
+# --- what the environment has that pydantic does not say, or not so that it helps ---------------
 
 
 def environment_problems(model: type[BaseModel], environment: Mapping[str, str]) -> Iterator[str]:
@@ -107,39 +105,6 @@ def environment_problems(model: type[BaseModel], environment: Mapping[str, str])
                 f"setting {'.'.join(steps)} (from {name}): its value is no JSON; in the environment "
                 f"write it like {example}" + _given(value, annotation)
             )
-
-
-def file_problems(path: Path) -> Iterator[str]:
-    """Why a file can't be a settings file at all: no text, no YAML, no mapping, a key given twice."""
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except OSError as error:
-        yield f"settings file {path}: {error.strerror}"
-    except UnicodeDecodeError as error:
-        yield f"settings file {path}: not UTF-8 ({error.reason} at byte {error.start})"
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        at = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        yield f"settings file {path}{at}: {error.problem or error}"
-    except yaml.YAMLError as error:
-        yield f"settings file {path}: not YAML: {error}"
-    else:
-        if found is not None and not isinstance(found, dict):
-            yield f"settings file {path}: it must be a mapping of settings, like 'cluster_id: …'"
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice: YAML's readers take the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[object] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value} is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 # --- what a setting may be --------------------------------------------------------------------

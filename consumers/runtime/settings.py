@@ -28,7 +28,7 @@ from pydantic_settings import (
 )
 
 from consumers.runtime.incumbent_files import incumbent_settings
-from consumers.runtime.refusals import environment_problems, file_problems, told
+from consumers.runtime.refusals import environment_problems, told
 from consumers.runtime.yaml_files import UnusableFile, read_map
 
 CONFIG_FILE_VARIABLE = "ENI_LEDGER_CONFIG"
@@ -371,10 +371,12 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
             f"{CONFIG_FILE_VARIABLE} names {file}, which is not a file: "
             "correct the path or unset it"
         )
-    problems = [
-        *environment_problems(Settings, os.environ),
-        *(file_problems(Path(file)) if file else ()),
-    ]
+    problems = [*environment_problems(Settings, os.environ)]
+    if file:
+        try:
+            read_map(CONFIG_FILE_VARIABLE, Path(file))
+        except UnusableFile as unusable:
+            problems.append(str(unusable))  # told together with what the environment has
     if problems:
         raise SettingsError("\n".join(problems))
     try:

@@ -86,8 +86,8 @@ def test_what_it_does_not_say_keeps_its_default(
     ("text", "why"),
     [
         ("accessKey: hunter2", "give both or neither"),
-        ("a: hunter2\n\tb", "not YAML in line 2"),
-        ("[hunter2]", "not a map"),
+        ("a: hunter2\n\tb", "line 2, column 1: found character"),
+        ("[hunter2]", "it must be a mapping"),
         ("rateLimit: hunter2", "rateLimit is no map"),
         ("rateLimit: {AttachNetworkInterface: -1}", "cloud.rate_limits.AttachNetworkInterface"),
         ("ipStack: ipv5", "setting policy.ip_stack"),
