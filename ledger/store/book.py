@@ -237,7 +237,7 @@ def not_before_last_end(connection: Connection, address: Address, now: datetime)
     """`now`, or the end of the last period of this address where a stepped-back clock is behind it."""
     last = connection.exec_driver_sql(
         queries("book")["last_end_of_keys"],
-        {"vpc": address.vpc, "ipv4": address.ipv4, "eni": address.eni},
+        {"vpc": address.vpc, "ipv4": address.ipv4, "ipv6": address.ipv6, "eni": address.eni},
     ).scalar_one_or_none()
     return now if last is None else max(now, last)
 

@@ -98,7 +98,8 @@ ORDER BY created_at, id
 
 -- name: last_end_of_keys
 SELECT max(upper(during)) FROM ledger.tenure
-WHERE NOT upper_inf(during) AND ((vpc = %(vpc)s AND ipv4 = %(ipv4)s::inet) OR eni = %(eni)s)
+WHERE NOT upper_inf(during) AND (
+    (vpc = %(vpc)s AND ipv4 = %(ipv4)s::inet) OR (vpc = %(vpc)s AND ipv6 = %(ipv6)s::inet) OR eni = %(eni)s)
 
 -- name: unseen_since
 WITH first AS (

@@ -33,11 +33,14 @@ def test_who_had_an_ip_at_a_moment(world: SimulatedWorld) -> None:
     assert ask(world, query, ip, world.time) == [("web-0", "bound")]
     assert ask(world, query, ip, START - timedelta(days=1)) == []
     assert ask(world, "SELECT pod FROM audit.ip_owner_at(%s::inet)", ip) == [("web-0",)]
+    assert ask(world, "SELECT pod FROM audit.ip_owner_at(%s::inet)", f"{ip}/19") == [("web-0",)]
 
 
 def test_a_timeline_has_no_holes_and_no_overlaps(world: SimulatedWorld) -> None:
     told = ask(
-        world, "SELECT since, until FROM audit.timeline(%s::inet)", address(world, "web-0").ipv4
+        world,
+        "SELECT since, until FROM audit.timeline(%s::inet)",
+        f"{address(world, 'web-0').ipv4}/19",
     )
     assert len(told) > 3
     assert all(until == since for (_, until), (since, _) in pairwise(told))

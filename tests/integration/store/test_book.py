@@ -1,11 +1,17 @@
-"""What the database itself refuses, whoever writes: second claims (P1) and changed entries (P7)."""
+"""What the database itself refuses, whoever writes: second claims (P1) and changed entries (P7); and when
+a period may begin."""
 
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
+
+from ledger.rules.entries import Address
+from ledger.store.book import not_before_last_end
+from ledger.store.database import Database
 
 INSERT = """
 INSERT INTO ledger.allocation (id, version, cluster, namespace, pod, interface, phase, pod_uid, node,
@@ -52,6 +58,23 @@ def test_p1_a_second_live_claim_is_refused_even_by_hand(
     claim(connection, **CLAIMS[constraint])
     with pytest.raises(psycopg.errors.UniqueViolation) as refused:
         claim(connection, **CLAIMS[constraint])
+    assert refused.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("constraint", "written"),
+    [
+        ("an_ipv4_is_one_address", {"ipv4": "10.0.0.1/24"}),
+        ("an_ipv4_is_one_address", {"ipv4": "::ffff:10.0.0.1"}),
+        ("an_ipv6_is_one_address", {"ipv6": "2408:4005:3aa:1100::10/64"}),
+        ("an_ipv6_is_one_address", {"ipv6": "10.0.0.1"}),
+    ],
+)
+def test_p1_the_same_address_written_otherwise_is_refused(
+    connection: psycopg.Connection[Any], constraint: str, written: dict[str, str]
+) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation) as refused:
+        claim(connection, **written)
     assert refused.value.diag.constraint_name == constraint
 
 
@@ -112,3 +135,32 @@ def test_the_auditor_reads_the_public_schema_and_nothing_else(
     for table in ("entry", "allocation", "observation", "work"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(f"SELECT * FROM ledger.{table}")
+
+
+def test_p1_a_period_begins_after_the_last_of_each_of_its_keys_though_the_clock_stepped_back(
+    connection: psycopg.Connection[Any], database: str
+) -> None:
+    connection.execute(
+        "INSERT INTO ledger.tenure (allocation_id, cluster, namespace, pod, interface, pod_uid, node, kind, "
+        "vpc, ipv4, ipv6, eni, mac, vswitch, during, opened_by, closed_by) VALUES (%s, 'c1', 'shop', "
+        "'web-0', 'eth0', 'uid', 'n', 'bound', 'vpc-1', '10.0.0.1', '2408::1', 'eni-1', 'mac', 'vsw-1', "
+        "tstzrange('2026-01-01Z', '2026-01-02Z'), 1, 2)",
+        [uuid.uuid4()],
+    )
+    connection.commit()
+    earlier, end = datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    other = {"vpc": "vpc-1", "ipv4": "10.0.0.2", "ipv6": "2408::2", "eni": "eni-2"}
+    begins: dict[str, datetime] = {}
+    engine = Database(database, pool_size=1)
+    with engine.transaction() as asking:
+        for key, same in {
+            "ipv4": "10.0.0.1",
+            "ipv6": "2408::1",
+            "eni": "eni-1",
+            "vpc": "vpc-1",
+        }.items():
+            keys = other | {key: same}
+            address = Address(mac="mac-2", vswitch="vsw-1", zone="zone-h", **keys)
+            begins[key] = not_before_last_end(asking, address, earlier)
+    engine.close()
+    assert begins == {"ipv4": end, "ipv6": end, "eni": end, "vpc": earlier}
