@@ -8,6 +8,8 @@ from deploy.local.stack.plan import read_environment
 from deploy.local.stack.state import StackFacts
 from tests.integration.commands import Say
 
+pytestmark = pytest.mark.late  # the stack works beside all tests that follow
+
 #: Its kubelets play the node agents, so there are none, and no token for them. Its broker is one and
 #: tells no settings, its login is the superuser, and its clock may be moved.
 EXPECTED = {

@@ -262,6 +262,8 @@ def test_a_list_whose_pages_expired_is_started_over(
                 await eventually(lambda: lists().count("resync") >= 2, "listed again")
                 await eventually(lambda: "default/paged-5" in keys(Deleted), "found gone")
                 await eventually(lambda: "default/paged-6" in keys(Observed), "found")
+                # httpcore leaks the socket of a handshake that is cancelled: not in the middle of one.
+                await eventually(lambda: said[-1] == "", "it follows")
             finally:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
