@@ -188,12 +188,22 @@ def _form(as_json: bool, as_csv: bool, whole: bool = False) -> Form:
 
 
 def _ip(text: str) -> str:
+    """The one address that is meant, without its mask: `ip addr` prints 192.168.0.3/19.
+
+    Where nothing stands behind the mask it is a network, and that is another question.
+    """
     try:
-        address = ipaddress.ip_address(text.strip())
+        given = ipaddress.ip_interface(text.strip())
     except ValueError as wrong:
         raise WrongUsage(
             f"{text!r} is no IP address: write one, for example 192.168.0.12"
         ) from wrong
+    address, network = given.ip, given.network
+    if network.num_addresses > 1 and address == network.network_address:
+        raise WrongUsage(
+            f"{text!r} is a network: ask about one address in it, or about the whole of its vSwitch "
+            "with `eni-ledger audit vswitch`"
+        )
     if "%" in text:
         raise WrongUsage(f"{text!r} has a zone of one machine: leave out what follows %")
     # ::ffff:192.168.0.3 is how sockets of both families, and so many logs, write 192.168.0.3.

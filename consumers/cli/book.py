@@ -3,6 +3,7 @@
 import dataclasses
 import getpass
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -66,7 +67,11 @@ def ledger_settings() -> Settings:
 
 def who() -> str:
     """Who gives the command, as far as this machine knows."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # in a container nobody has the process's uid
+        name = f"uid-{os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 def moment(option: str, text: str | None, now: datetime) -> datetime | None:

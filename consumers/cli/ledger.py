@@ -221,10 +221,12 @@ def rebuild_(
         bool,
         typer.Option("--with-archive", help="from the first entry on, archived ones included"),
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Write the current state anew from the entries alone, or compare it with them.
 
-    What rests on archived entries is left alone, unless --with-archive is given.
+    What rests on archived entries is left alone, unless --with-archive is given. With --check exit
+    code 1 where a row differs.
     """
     settings = load_settings()
     try:
@@ -235,9 +237,13 @@ def rebuild_(
             f"--with-archive takes every archive, and {', '.join(away.names)} was moved away: bring "
             "it back and attach it (deploy/howto/retention.md), or leave --with-archive out"
         ) from away
-    for difference in differences:
-        typer.echo(f"{difference.table} {difference.key}: {_told(difference)}", err=True)
+    if not as_json:
+        for difference in differences:
+            typer.echo(f"{difference.table} {difference.key}: {_told(difference)}", err=True)
     if only_check:
+        if as_json:
+            print_json({"differences": differences})
+            raise typer.Exit(1 if differences else 0)
         if differences:
             raise CommandError(
                 f"{len(differences)} rows differ: find out who wrote there, then `eni-ledger rebuild`"
@@ -252,7 +258,10 @@ def rebuild_(
             f"{broken}. Nothing was written; `eni-ledger verify --seal` says whose entries were "
             "changed: bring those back first"
         ) from broken
-    typer.echo(f"{rebuilt} allocations rebuilt; {len(differences)} rows had differed")
+    if as_json:
+        print_json({"differences": differences, "allocations_rebuilt": rebuilt})
+    else:
+        typer.echo(f"{rebuilt} allocations rebuilt; {len(differences)} rows had differed")
 
 
 @app.command(

@@ -14,13 +14,18 @@ from pydantic import BaseModel
 from typer._click.exceptions import MissingParameter, UsageError
 
 from consumers.cli.main import COMMANDS, load
+from consumers.reconciler.tools import CALL_MARGIN
 from consumers.runtime.incumbent_files import CONFIG_VARIABLE, CREDENTIAL_VARIABLE
 from consumers.runtime.settings import (
     CONFIG_FILE_VARIABLE,
     BreakerSettings,
+    CloudSettings,
+    KubeSettings,
+    ReconcilerSettings,
     Settings,
     load_settings,
 )
+from ledger.store.database import FROZEN_AFTER_S
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("ledger", "migrations", "consumers", "deploy", "tests")
@@ -34,6 +39,7 @@ _LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 _PATH = re.compile(r"[\w.*-]+(/[\w.*-]+)*/?")
 _ELSEWHERE = re.compile(r"(/home/|/root/|/Users/|/work/|/tmp/|[A-Z]:\\Users)")
 _VARIABLE = re.compile(r"ENI_LEDGER_[A-Z][A-Z0-9_]*")
+_IN_A_POD = re.compile(r"^kubectl .*\bexec\b.* -- ")
 _SEPARATORS = re.compile(r"\s+(?:&&|\|\||\|)\s+|;\s+")
 #: A name that ends like this and has no slash is a file in or below the document's folder.
 _FILES = (".py", ".sql", ".md", ".toml")
@@ -60,7 +66,7 @@ def commands_of(text: str) -> Iterator[list[str]]:
     lines += [inline for inline in _INLINE.findall(_FENCE.sub("", text)) if " " in inline]
     for line in lines:
         for part in _SEPARATORS.split(_uncommented(line.strip().removeprefix("$ "))):
-            words = _words(part)
+            words = _words(_IN_A_POD.sub("", part))
             while words and re.fullmatch(r"[A-Z][A-Z0-9_]*=.*", words[0]):
                 words.pop(0)
             if len(words) > 1 and words[0] in ("eni-ledger", "make", "python"):
@@ -157,6 +163,23 @@ def test_the_readme_shows_every_command_of_ours() -> None:
     assert set(COMMANDS) <= shown
 
 
+# ------------------------------------------------------------------------------ the other language
+
+
+def test_the_chinese_readme_is_in_step_with_the_english_one() -> None:
+    """Section by section, promise by promise, limit by limit; and no command of its own."""
+    english, chinese = ((ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md"))
+    ours, theirs = (
+        re.split(r"^## .+$", text, flags=re.MULTILINE)[1:] for text in (english, chinese)
+    )
+    assert len(ours) == len(theirs)
+    assert re.findall(r"^\| (P\d+) \|", chinese, re.MULTILINE) == [f"P{n}" for n in range(1, 12)]
+    limits = [text[-2].count("\n- ") for text in (ours, theirs)]
+    assert limits[0] == limits[1] > 0
+    known = list(commands_of(english))
+    assert [words for words in commands_of(chinese) if words not in known] == []
+
+
 # ------------------------------------------------------------------------------ settings
 
 
@@ -191,6 +214,20 @@ def test_the_readmes_settings_file_is_accepted(
     assert settings.cluster_id == yaml.safe_load(files[0])["cluster_id"]
     # The README explains the breaker by these figures.
     assert settings.reconciler.breaker == BreakerSettings()
+
+
+def test_the_readmes_failover_times_follow_from_the_defaults() -> None:
+    text = (ROOT / "README.md").read_text()
+    claim, api = ReconcilerSettings().claim_s, KubeSettings().request_timeout_s
+    cloud = CloudSettings()
+    call = cloud.connect_timeout_s + cloud.read_timeout_s + CALL_MARGIN.total_seconds()
+    for said in (
+        f"| {claim:g} s, its claim |",
+        f"| {api + claim:g} s (`kube.request_timeout_s` and the claim); {2 * api + claim:g} s while",
+        f"| {call:g} s, the call's deadline (both time-outs and {CALL_MARGIN.total_seconds():g} s) |",
+        f"loses its locks after {FROZEN_AFTER_S:g} s",
+    ):
+        assert said in text, said
 
 
 # ------------------------------------------------------------------------------ SQL

