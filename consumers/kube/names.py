@@ -21,6 +21,10 @@ ANNOTATION_POD_NETWORKS: Final = "k8s.aliyun.com/pod-networks"
 ANNOTATION_POD_NETWORKING: Final = "k8s.aliyun.com/pod-networking"
 NAMESPACE_LABEL_POD_ENI: Final = "k8s.aliyun.com/pod-eni"  # "false": the namespace opted out
 
+#: Ours, on the incumbent's Deployment: its configuration is being changed, and replicas that read the
+#: earlier one run until they are restarted.
+ANNOTATION_RESTART_DUE: Final = "eni-ledger/restart-due"
+
 # --- well-known objects ---------------------------------------------------------------------------
 
 SYSTEM_NAMESPACE: Final = "kube-system"

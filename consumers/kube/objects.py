@@ -55,14 +55,20 @@ class Objects:
             raise ValueError(f"{resource.rbac} {metadata['name']} without resourceVersion")
         return self._call("update", resource, "PUT", *where, body=obj)
 
-    def delete(self, resource: Resource, obj: KubeObject) -> None:
-        """Delete that very object (by its uid); gone already is as good."""
+    def delete(self, resource: Resource, obj: KubeObject, *, unchanged: bool = False) -> None:
+        """Delete that very object (by its uid); gone already is as good.
+
+        `unchanged`: only as it was read. Raises Conflict where somebody has written it since.
+        """
         metadata = obj["metadata"]
+        wanted = {"uid": metadata["uid"]}
+        if unchanged:
+            wanted["resourceVersion"] = metadata["resourceVersion"]
         where = (metadata.get("namespace", ""), metadata["name"])
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": {"uid": metadata["uid"]},
+            "preconditions": wanted,
         }
         try:
             self._call("delete", resource, "DELETE", *where, body=options)

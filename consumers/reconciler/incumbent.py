@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from consumers.kube.names import INCUMBENT, SYSTEM_NAMESPACE
+from consumers.kube.names import ANNOTATION_RESTART_DUE, INCUMBENT, SYSTEM_NAMESPACE
 from consumers.kube.port import Kube, KubeError
 
 #: Its controllers that write PodENIs or make their ENIs; on unless its configuration says otherwise.
@@ -51,10 +51,17 @@ def why_not_master(kube: Kube, now: datetime) -> str | None:
 
 def _being_replaced(deployment: Mapping[str, Any]) -> str | None:
     """Replicas that read an earlier configuration may still have those controllers on."""
+    metadata = deployment.get("metadata", {})
+    if ANNOTATION_RESTART_DUE in (metadata.get("annotations") or {}):
+        return (
+            f"Deployment {SYSTEM_NAMESPACE}/{INCUMBENT} was not restarted since its {_CONFIG_KEY} was "
+            "changed, so its replicas may go by the earlier one; nothing is done beside them: give the "
+            "`eni-ledger handover` command again that was broken off"
+        )
     status = deployment.get("status", {})
     replicas, updated = int(status.get("replicas", 0)), int(status.get("updatedReplicas", 0))
     seen = status.get("observedGeneration")
-    unseen = seen is not None and int(seen) < int(deployment["metadata"].get("generation", 0))
+    unseen = seen is not None and int(seen) < int(metadata.get("generation", 0))
     if updated >= replicas and not unseen:
         return None
     return (

@@ -1,5 +1,9 @@
-"""The files that a hand-over keeps, named as the product document names them, so that kubectl takes them."""
+"""The files that a hand-over keeps, named as the product document names them, so that kubectl takes them.
 
+What they are copies of is removed next: a file counts as kept once it would outlast a power cut.
+"""
+
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +66,32 @@ class Backups:
         return True
 
     def keep(self, resource: Resource, obj: KubeObject) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all; on the disk when this returns."""
+        missing = [each for each in (self.directory, *self.directory.parents) if not each.exists()]
         self.directory.mkdir(parents=True, exist_ok=True)
         path = self.path(resource)
         draft = path.with_suffix(".draft")
-        draft.write_text(
-            yaml.safe_dump(portable(obj, *KINDS[resource]), sort_keys=False), encoding="utf-8"
-        )
+        with draft.open("w", encoding="utf-8") as file:
+            yaml.safe_dump(portable(obj, *KINDS[resource]), file, sort_keys=False)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
+        for each in dict.fromkeys(
+            (self.directory, self.directory.parent, *(m.parent for m in missing))
+        ):
+            _sync(each)
+
+    def settle(self, resource: Resource) -> None:
+        """Bring a file that is there to the disk: whoever wrote it may have been cut off before."""
+        _sync(self.path(resource))
+        _sync(self.directory)
+        _sync(self.directory.parent)
+
+
+def _sync(path: Path) -> None:
+    """A directory's names, or a file's content, outlast a power cut from here on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

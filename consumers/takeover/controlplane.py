@@ -11,7 +11,13 @@ from typing import Any, Final
 
 import yaml
 
-from consumers.kube.names import ENI_CONFIG, ENI_CONFIG_KEY, INCUMBENT, SYSTEM_NAMESPACE
+from consumers.kube.names import (
+    ANNOTATION_RESTART_DUE,
+    ENI_CONFIG,
+    ENI_CONFIG_KEY,
+    INCUMBENT,
+    SYSTEM_NAMESPACE,
+)
 from consumers.kube.objects import Objects
 from consumers.kube.port import KubeObject
 from consumers.kube.resources import (
@@ -60,6 +66,11 @@ class ControlPlane:
         """Whether its configuration has PodENI controllers and webhook off."""
         return switched_off(self.config) == self.config
 
+    @property
+    def restart_due(self) -> bool:
+        """Whether its replicas may not have read the configuration as it is now."""
+        return restart_due(self.deployment or {})
+
 
 def look_at_controlplane(objects: Objects) -> ControlPlane:
     """Look at all of it. Raises KubeError."""
@@ -103,11 +114,30 @@ def scaled(deployment: KubeObject, replicas: int) -> KubeObject:
     return {**deployment, "spec": {**deployment["spec"], "replicas": replicas}}
 
 
-def restarted(deployment: KubeObject, at: str) -> KubeObject:
-    """The Deployment as `kubectl rollout restart` leaves it: a new replica reads the configuration."""
+def restart_due(deployment: KubeObject) -> bool:
+    """Whether a hand-over began to change its configuration and has not restarted it since."""
+    annotations = deployment.get("metadata", {}).get("annotations") or {}
+    return ANNOTATION_RESTART_DUE in annotations
+
+
+def to_be_restarted(deployment: KubeObject) -> KubeObject:
+    """The Deployment with the mark that its configuration is about to change. It restarts nothing."""
     made = copy.deepcopy(deployment)
-    metadata = made["spec"]["template"].setdefault("metadata", {})
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), _RESTARTED: at}
+    annotations = made["metadata"].get("annotations") or {}
+    made["metadata"]["annotations"] = {**annotations, ANNOTATION_RESTART_DUE: "true"}
+    return made
+
+
+def restarted(deployment: KubeObject, at: str) -> KubeObject:
+    """The Deployment as `kubectl rollout restart` leaves it, without the mark: a new replica reads the
+    configuration."""
+    made = copy.deepcopy(deployment)
+    template = made["spec"]["template"].setdefault("metadata", {})
+    template["annotations"] = {**(template.get("annotations") or {}), _RESTARTED: at}
+    marks = made["metadata"].get("annotations") or {}
+    marks.pop(ANNOTATION_RESTART_DUE, None)
+    if not marks:
+        made["metadata"].pop("annotations", None)
     return made
 
 

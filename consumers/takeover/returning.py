@@ -7,7 +7,7 @@ so that every Pod is admitted by one of the two.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -105,12 +105,12 @@ def _come_to_rest(source: Source, steps: Steps, reason: str, wait: timedelta) ->
     needed = BY_RETURN not in _pulled_by(source)
     if moving and not needed:
         _let_go(source)  # of an earlier attempt that was broken off: what moves could not end
-    until = _now(source) + wait
+    until = source.now() + wait
     while True:
         if not moving:
             turns = _brake(source, reason)
             # A turn that began before may have looked at the brakes already: it ends first.
-            while turns & _claims(source) and _now(source) < until:
+            while turns & _claims(source) and source.now() < until:
                 source.sleep(LOOK_EVERY_S)
             moving = _moving(source)
             if turns & _claims(source):
@@ -118,7 +118,7 @@ def _come_to_rest(source: Source, steps: Steps, reason: str, wait: timedelta) ->
             if not moving:
                 break
             _let_go(source)
-        if _now(source) >= until:
+        if source.now() >= until:
             listed = "; ".join(moving[:5]) + ("; …" if len(moving) > 5 else "")
             raise Unsafe(
                 f"{len(moving)} interfaces are under way: {listed}. Let the reconciler finish, or see "
@@ -132,11 +132,6 @@ def _come_to_rest(source: Source, steps: Steps, reason: str, wait: timedelta) ->
 def _moving(source: Source) -> list[str]:
     found = [(a, in_flight(a)) for a in _held(source)]
     return [f"{a.namespace}/{a.pod} {a.interface}: {why}" for a, why in found if why is not None]
-
-
-def _now(source: Source) -> datetime:
-    with source.database.transaction() as connection:
-        return ledger_now(connection)
 
 
 def _claims(source: Source) -> set[UUID]:
@@ -218,7 +213,7 @@ def _see(
     podenis: Sequence[Object],
     held: Mapping[Name, Sequence[Allocation]],
 ) -> None:
-    now = _now(source)
+    now = source.now()
     for podeni in podenis:
         fresh = fresh_last_seen(podeni, held.get(name_of(podeni), ()), now)
         what = f"podLastSeen of {'/'.join(name_of(podeni))}"

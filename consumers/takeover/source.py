@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from consumers.cloud.port import Cloud
@@ -31,6 +31,11 @@ class Source:
     @property
     def cluster(self) -> str:
         return self.settings.cluster_id
+
+    def now(self) -> datetime:
+        """By the ledger's clock."""
+        with self.database.transaction() as connection:
+            return ledger_now(connection)
 
     def await_permit(self, api: str = DESCRIBE) -> None:
         """Wait until the shared budget lets one more call go."""

@@ -1,24 +1,27 @@
 """Stops terway-controlplane's part in PodENIs, brings it back, or clears it away.
 
-The product document's migration by command. Each can be run again: what is done is seen to be done.
+The product document's migration by command. Each can be broken off anywhere and run again: what is done is
+seen to be done, and nothing is removed before it is kept.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 
 from consumers.kube.names import INCUMBENT, SYSTEM_NAMESPACE
+from consumers.kube.objects import Objects
 from consumers.kube.port import KubeObject
 from consumers.kube.resources import CONFIG_MAPS, DEPLOYMENTS, MUTATING_WEBHOOKS, Resource
-from consumers.takeover.backups import KINDS, Backups
+from consumers.takeover.backups import KINDS, BackupDiffers, Backups
 from consumers.takeover.controlplane import (
     WEBHOOKS,
     ControlPlane,
     look_at_controlplane,
     portable,
+    restart_due,
     restarted,
     scaled,
     switched_off,
+    to_be_restarted,
     with_config,
 )
 from consumers.takeover.source import Source
@@ -32,7 +35,8 @@ def stop(source: Source, backups: Backups, steps: Steps) -> None:
     """Back up its Deployment, configuration and webhooks; switch it off; remove its webhooks."""
     objects = source.objects
     seen = look_at_controlplane(objects)
-    if seen.deployment is None and not seen.webhooks and backups.read(DEPLOYMENTS) is None:
+    kept = any(backups.read(resource) for resource in KINDS)
+    if seen.deployment is None and not seen.webhooks and not kept:
         raise Unsafe(f"there is no {INCUMBENT} in this cluster: nothing is to be stopped")
     if objects.get(MUTATING_WEBHOOKS, source.settings.webhook.name) is None:
         steps.warnings.append(
@@ -48,7 +52,8 @@ def stop(source: Source, backups: Backups, steps: Steps) -> None:
     for resource in WEBHOOKS:
         found = seen.webhooks.get(resource)
         what = f"remove {resource.plural} {INCUMBENT}"
-        steps.take(what, found is not None, partial(objects.delete, resource, found or {}))
+        remove = partial(objects.delete, resource, found or {}, unchanged=True)
+        steps.take(what, found is not None, remove)
 
 
 def _scale_down(
@@ -75,16 +80,45 @@ def _switch_off(source: Source, seen: ControlPlane, backups: Backups, steps: Ste
     off = with_config(config_map, switched_off(seen.config))
     where = f"ConfigMap {SYSTEM_NAMESPACE}/{config_map['metadata']['name']}"
     what = f"switch PodENI controllers and webhook off in {where} ({seen.shared_ipam})"
-    steps.take(what, needed, lambda: source.objects.replace(CONFIG_MAPS, off))
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    again = restarted(deployment, at)
-    what = f"restart Deployment {SYSTEM_NAMESPACE}/{INCUMBENT}"
-    steps.take(what, needed, lambda: source.objects.replace(DEPLOYMENTS, again))
+    steps.take(what, needed, partial(_configure, source.objects, deployment, off))
+    _restart(source, needed or seen.restart_due, steps)
+
+
+def _configure(objects: Objects, deployment: KubeObject, config_map: KubeObject) -> None:
+    """Change its configuration, with a mark on its Deployment first: its replicas don't see the change.
+
+    Without the mark, a command that is broken off before the restart would find everything done that can be
+    read, while a replica goes on by the earlier configuration.
+    """
+    if not restart_due(deployment):
+        objects.replace(DEPLOYMENTS, to_be_restarted(deployment))
+    objects.replace(CONFIG_MAPS, config_map)
+
+
+def _restart(source: Source, needed: bool, steps: Steps) -> None:
+    def act() -> None:
+        at = source.now().isoformat(timespec="seconds")
+        _rewrite(source.objects, lambda live: restarted(live, at))
+
+    steps.take(f"restart Deployment {SYSTEM_NAMESPACE}/{INCUMBENT}", needed, act)
+
+
+def _rewrite(objects: Objects, change: Callable[[KubeObject], KubeObject]) -> None:
+    """Change its Deployment as it is after the steps before."""
+    live = objects.get(DEPLOYMENTS, INCUMBENT, SYSTEM_NAMESPACE)
+    if live is None:
+        raise Unsafe(
+            f"Deployment {SYSTEM_NAMESPACE}/{INCUMBENT} was removed meanwhile: run it again"
+        )
+    objects.replace(DEPLOYMENTS, change(live))
 
 
 def _back_up(backups: Backups, resource: Resource, obj: KubeObject, steps: Steps) -> None:
     what = f"keep {resource.plural} {obj['metadata']['name']} in {backups.path(resource)}"
-    steps.take(what, not backups.has(resource, obj), lambda: backups.keep(resource, obj))
+    kept = backups.has(resource, obj)
+    if kept and not steps.dry_run:
+        backups.settle(resource)
+    steps.take(what, not kept, lambda: backups.keep(resource, obj))
 
 
 def restore(source: Source, backups: Backups, steps: Steps) -> None:
@@ -133,12 +167,12 @@ def restore_incumbent(source: Source, backups: Backups, steps: Steps) -> None:
     old, deployment = backups.read(CONFIG_MAPS), seen.deployment
     if old is not None and seen.config_map is not None and deployment is not None:
         before = {**seen.config_map, "data": old.get("data") or {}}
-        needed = seen.switched_off
         what = f"restore ConfigMap {SYSTEM_NAMESPACE}/{old['metadata']['name']}"
-        steps.take(what, needed, lambda: objects.replace(CONFIG_MAPS, before))
-        again = restarted(deployment, datetime.now(UTC).isoformat(timespec="seconds"))
-        what = f"restart Deployment {SYSTEM_NAMESPACE}/{INCUMBENT}"
-        steps.take(what, needed, lambda: objects.replace(DEPLOYMENTS, again))
+        change = partial(_configure, objects, deployment, before)
+        steps.take(what, seen.switched_off, change)
+        _restart(source, seen.switched_off or seen.restart_due, steps)
+    elif seen.restart_due:
+        _restart(source, True, steps)
     _scale_up(source, backups.read(DEPLOYMENTS), seen, steps)
 
 
@@ -151,8 +185,8 @@ def _scale_up(source: Source, kept: KubeObject | None, seen: ControlPlane, steps
         made = scaled(portable(kept, *KINDS[DEPLOYMENTS]), replicas)
         steps.take(what, True, lambda: objects.create(DEPLOYMENTS, made))
         return
-    up = scaled(deployment, replicas)
-    steps.take(what, seen.replicas == 0, lambda: objects.replace(DEPLOYMENTS, up))
+    up = partial(_rewrite, objects, lambda live: scaled(live, replicas))
+    steps.take(what, seen.replicas == 0, up)
 
 
 def cleanup(source: Source, backups: Backups, steps: Steps) -> None:
@@ -170,8 +204,23 @@ def cleanup(source: Source, backups: Backups, steps: Steps) -> None:
             "`eni-ledger handover stop` first"
         )
     deployment = seen.deployment
-    if deployment is not None and backups.read(DEPLOYMENTS) is None:
-        _back_up(backups, DEPLOYMENTS, deployment, steps)
+    if deployment is not None:
+        _back_up_stopped(backups, deployment, steps)
     what = f"remove Deployment {SYSTEM_NAMESPACE}/{INCUMBENT}"
-    needed = deployment is not None
-    steps.take(what, needed, lambda: source.objects.delete(DEPLOYMENTS, deployment or {}))
+    remove = partial(source.objects.delete, DEPLOYMENTS, deployment or {}, unchanged=True)
+    steps.take(what, deployment is not None, remove)
+
+
+def _back_up_stopped(backups: Backups, deployment: KubeObject, steps: Steps) -> None:
+    """Its Deployment is at 0: what `stop` kept is the same but for the replicas."""
+    kept = backups.read(DEPLOYMENTS)
+    if kept is None:
+        _back_up(backups, DEPLOYMENTS, deployment, steps)
+        return
+    now = portable(deployment, *KINDS[DEPLOYMENTS])
+    if scaled(kept, 0) != scaled(now, 0):
+        raise BackupDiffers(
+            f"Deployment {SYSTEM_NAMESPACE}/{INCUMBENT} was changed since {backups.path(DEPLOYMENTS)} was "
+            "written: move that file away, or give another --backup-dir, so that it is kept as it is now"
+        )
+    _back_up(backups, DEPLOYMENTS, kept, steps)

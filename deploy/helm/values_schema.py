@@ -53,6 +53,7 @@ def document() -> Schema:
         "postgres": _postgres(),
         "kafka": _kafka(),
         "credentials": _credentials(),
+        "incumbent": _object(configMap=_named_key(), secret=_named_key()),
         "placement": _placement(),
         "securityContext": _object(
             runAsUser={"type": "integer", "minimum": 1},
@@ -68,6 +69,7 @@ def document() -> Schema:
         "networkPolicy": _object(enabled=SWITCH, consoleFrom=OBJECTS, metricsFrom=OBJECTS),
         "podDisruptionBudgets": _object(enabled=SWITCH),
         "rbac": _object(create=SWITCH),
+        "operators": _object(takeover=_object(subjects=OBJECTS), doctor=_object(subjects=OBJECTS)),
         **{name: _process() for name in ("watcher", "intake", "reconciler")},
         "webhook": _webhook(),
         "console": _console(),
@@ -190,11 +192,15 @@ def _kafka() -> Schema:
 def _credentials() -> Schema:
     arn = {"type": "string", "pattern": "^(acs:ram::[0-9]+:[a-z-]+/.+)?$"}
     return _object(
-        type=_one_of("rrsa", "tokenFile", "accessKey", "instanceRole"),
+        type=_one_of("rrsa", "tokenFile", "accessKey", "instanceRole", "incumbent"),
         rrsa=_object(roleArn=arn, oidcProviderArn=arn, vpcEndpoint=SWITCH),
         tokenFile=_object(secret=NAME, key=KEY),
         accessKey=_object(secret=OPTIONAL_NAME, idKey=KEY, secretKey=KEY),
     )
+
+
+def _named_key() -> Schema:
+    return _object(name=OPTIONAL_NAME, key=KEY)
 
 
 def _placement() -> Schema:

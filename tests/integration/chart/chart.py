@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from consumers.runtime.incumbent_files import CONFIG_VARIABLE, CREDENTIAL_VARIABLE
+
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "deploy/helm/eni-ledger"
 EXAMPLES = {
@@ -18,6 +20,8 @@ EXAMPLES = {
 }
 PROCESSES = ("watcher", "intake", "reconciler", "webhook", "console")
 RELEASE, NAMESPACE = "ledger", "eni-ledger"
+#: The variables that name the incumbent's files, and the volumes that these are in.
+INCUMBENT = {CONFIG_VARIABLE: "incumbent", CREDENTIAL_VARIABLE: "incumbent-credential"}
 
 Json = dict[str, Any]
 
@@ -106,8 +110,9 @@ class Process:
     def environment(
         self, directory: Path, secrets: Mapping[str, str], pod_ip: str
     ) -> dict[str, str]:
-        """As the kubelet would give it. `secrets` maps "secret/key" to what is in it; the ConfigMap
-        is laid out below `directory`, which stands for the container's file system."""
+        """As the kubelet would give it. `secrets` maps "secret/key" to what is in it, and "name/key" of
+        the incumbent's files; files are laid out below `directory`, which stands for the container's
+        file system."""
         given: dict[str, str] = {}
         for each in self.container["env"]:
             name = each["name"]
@@ -129,7 +134,21 @@ class Process:
         content = self.all.of("ConfigMap")[volume["configMap"]["name"]]["data"][file.name]
         laid = directory / file.name
         laid.write_text(content)
+        for name, volume_name in INCUMBENT.items():
+            if name in given:
+                path, content = self._file(volume_name, secrets)
+                assert path == Path(given[name])
+                (directory / path.name).write_text(content)
+                given[name] = str(directory / path.name)
         return given | {"ENI_LEDGER_CONFIG": str(laid)}
+
+    def _file(self, name: str, contents: Mapping[str, str]) -> tuple[Path, str]:
+        """Where a volume of one file that is not the chart's is in the container, and what is in it."""
+        [volume] = [each for each in self.spec["volumes"] if each["name"] == name]
+        source = volume.get("configMap") or volume["secret"]
+        [item] = source["items"]
+        held = contents[f"{source.get('name') or source['secretName']}/{item['key']}"]
+        return Path(self.mounted(name)) / item["path"], held
 
 
 def rules_of(all_of_it: Rendered, account: str) -> list[Json]:
@@ -142,3 +161,15 @@ def rules_of(all_of_it: Rendered, account: str) -> list[Json]:
             if subjects == [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]:
                 found += roles[name]["rules"]
     return found
+
+
+def grants(rules: list[Json]) -> set[tuple[str, str, str, str]]:
+    """(group, resource, name, verb), one by one; names of our own objects are made alike."""
+    return {
+        (group, resource, name.replace("trunk-eni-ledger", "eni-ledger"), verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for verb in rule["verbs"]
+    }

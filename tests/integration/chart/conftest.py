@@ -49,6 +49,14 @@ class Cluster:
         return done.stderr if fails else done.stdout
 
 
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the caller's environment is taken for a setting."""
+    for name in os.environ:
+        if name.startswith("ENI_LEDGER_"):
+            monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A simulated one, which leads the webhook's Service to the port that the chart is given."""

@@ -13,7 +13,7 @@ from tests.integration.chart.chart import (
     NAMESPACE,
     PROCESSES,
     ROOT,
-    Json,
+    grants,
     rendered,
     rules_of,
 )
@@ -82,15 +82,3 @@ def test_rights_are_those_that_were_proven(process: str) -> None:
     ]
     ours = rules_of(rendered("minimal"), f"eni-ledger-{process}")
     assert grants(ours) == grants(proven)
-
-
-def grants(rules: list[Json]) -> set[tuple[str, str, str, str]]:
-    """(group, resource, name, verb), one by one; names of our own objects are made alike."""
-    return {
-        (group, resource, name.replace("trunk-eni-ledger", "eni-ledger"), verb)
-        for rule in rules
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for name in rule.get("resourceNames", [""])
-        for verb in rule["verbs"]
-    }

@@ -1,8 +1,9 @@
 """The rights that the chart gives: to each process its own, to readers of the ledger no more than that."""
 
 import pytest
+import yaml
 
-from tests.integration.chart.chart import EXAMPLES, rendered, rules_of
+from tests.integration.chart.chart import EXAMPLES, ROOT, grants, rendered, rules_of
 
 pytestmark = [pytest.mark.genuine("helm"), pytest.mark.timeout(120)]
 
@@ -35,3 +36,30 @@ def test_who_may_read_the_ledger_over_http() -> None:
         {"kind": "Group", "name": "auditors", "apiGroup": "rbac.authorization.k8s.io"}
     ]
     assert "eni-ledger-audit" not in rendered("minimal").of("ClusterRoleBinding")
+
+
+SUBJECTS = {
+    "takeover": [{"kind": "User", "name": "ann", "apiGroup": "rbac.authorization.k8s.io"}],
+    "doctor": [
+        {"kind": "Group", "name": "platform", "apiGroup": "rbac.authorization.k8s.io"},
+        {"kind": "ServiceAccount", "name": "examiner", "namespace": "platform"},
+    ],
+}
+
+
+@pytest.mark.parametrize("command", SUBJECTS)
+def test_an_operators_rights_are_those_of_deploy_rbac_and_nobodys_by_default(command: str) -> None:
+    proven = {
+        each["kind"]: each
+        for each in yaml.safe_load_all((ROOT / f"deploy/rbac/{command}.yaml").read_text())
+    }
+    all_of_it = rendered("everything")
+    name = f"eni-ledger-{command}"
+    for kind, key in (("ClusterRole", name), ("Role", f"kube-system/{name}")):
+        assert grants(all_of_it.of(kind)[key]["rules"]) == grants(proven[kind]["rules"])
+        binding = all_of_it.of(f"{kind}Binding")[key]
+        assert binding["roleRef"]["kind"] == kind
+        assert binding["roleRef"]["name"] == name
+        assert binding["subjects"] == SUBJECTS[command]
+        assert key not in rendered("minimal").of(kind)
+        assert key not in rendered("everything", "--set", "rbac.create=false").of(kind)

@@ -52,6 +52,8 @@ def test_a_wrong_value_is_refused_with_its_path(assignment: str, told: tuple[str
         (("--set", "credentials.rrsa.roleArn="), "credentials.rrsa.roleArn and"),
         (("--set", "credentials.type=tokenFile"), "--namespace kube-system, or use rrsa"),
         (("--set", "credentials.type=accessKey"), "credentials.accessKey.secret is empty"),
+        (("--set", "credentials.type=incumbent"), "incumbent.secret.name is empty"),
+        (("--set", "incumbent.secret.name=theirs"), "credentials.type is rrsa"),
         (("--set", "console.authentication=tokens"), "console.tokens.secret is empty"),
         (("--set", "metrics.serviceMonitor.enabled=true"), "needs metrics.enabled"),
         (("--set", "settings.kafka.security_protocol=SASL_SSL"), "kafka.users.watcher.password"),

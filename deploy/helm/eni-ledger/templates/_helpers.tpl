@@ -44,7 +44,22 @@ app.kubernetes.io/component: {{ .process }}
 {{- $_ := set $ours "cloud" (dict "credential_path" "/var/addon/token-config") -}}
 {{- end -}}
 {{- $_ := set $ours "console" (dict "authentication" .Values.console.authentication) -}}
-{{- mergeOverwrite (deepCopy .Values.settings) $ours | toYaml -}}
+{{- $all := mergeOverwrite (deepCopy .Values.settings) $ours -}}
+{{- /* How calls are signed is said by credentials.type: the incumbent's file may say it, too, and would be
+       believed where nothing is said here. */ -}}
+{{- if and .Values.incumbent.configMap.name (ne .Values.credentials.type "incumbent") -}}
+{{- range $name := list "credential_path" "access_key_id" "access_key_secret" -}}
+{{- if not (hasKey $all.cloud $name) }}{{ $_ := set $all.cloud $name nil }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
+{{/* RBAC subjects as values give them, a line each. */}}
+{{- define "eni-ledger.subjects" -}}
+{{- range . }}
+- {{ toYaml (merge (dict) . (ternary (dict) (dict "apiGroup" "rbac.authorization.k8s.io") (eq (default "" .kind) "ServiceAccount"))) | nindent 2 | trim }}
+{{- end }}
 {{- end -}}
 
 {{/* What contradicts itself is refused here; what a schema can say is in values.schema.json. */}}
@@ -57,9 +72,15 @@ app.kubernetes.io/component: {{ .process }}
 {{- if and (eq $credentials.type "accessKey") (not $credentials.accessKey.secret) -}}
 {{- fail "credentials.accessKey.secret is empty: name the Secret that holds the key pair" -}}
 {{- end -}}
+{{- if and (eq $credentials.type "incumbent") (not .Values.incumbent.secret.name) -}}
+{{- fail "incumbent.secret.name is empty: name the Secret that holds the incumbent's ctrl-secret.yaml, or set another credentials.type" -}}
+{{- end -}}
 {{- if and (eq $credentials.type "tokenFile") (ne .Release.Namespace "kube-system") -}}
 {{- fail (printf "credentials.type tokenFile: Secret %s is in kube-system and can be mounted there alone: install with --namespace kube-system, or use rrsa" $credentials.tokenFile.secret) -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.incumbent.secret.name (ne $credentials.type "incumbent") -}}
+{{- fail (printf "incumbent.secret.name is set, and credentials.type is %s: set it to incumbent to sign with the incumbent's key, or leave the name empty" $credentials.type) -}}
 {{- end -}}
 {{- if and .Values.console.enabled (eq .Values.console.authentication "tokens") (not .Values.console.tokens.secret) -}}
 {{- fail "console.tokens.secret is empty: name the Secret that holds the tokens, or set console.authentication to kubernetes" -}}

@@ -9,6 +9,7 @@ One process as a Deployment: (dict "root" $ "process" name "kubernetes" bool "po
 {{- $name := printf "%s-%s" (include "eni-ledger.name" $root) $process -}}
 {{- $loopback := and $values.hostNetwork (not $root.Values.metrics.enabled) -}}
 {{- $kafka := $root.Values.kafka -}}
+{{- $incumbent := $root.Values.incumbent.configMap -}}
 {{- $user := dict "password" dict "certificate" dict -}}
 {{- if .kafka }}{{ $user = get $kafka.users $process }}{{ end -}}
 apiVersion: apps/v1
@@ -97,6 +98,10 @@ spec:
               valueFrom: {fieldRef: {fieldPath: status.podIP}}
             - name: ENI_LEDGER_CONFIG
               value: /etc/eni-ledger/settings/settings.yaml
+            {{- if $incumbent.name }}
+            - name: ENI_LEDGER_INCUMBENT_CONFIG
+              value: /etc/eni-ledger/incumbent/ctrl-config.yaml
+            {{- end }}
             - name: ENI_LEDGER_HTTP__HOST
               value: {{ if $loopback }}127.0.0.1{{ else }}$(POD_IP){{ end }}
             - name: ENI_LEDGER_HTTP__PORT
@@ -149,6 +154,9 @@ spec:
           volumeMounts:
             - {name: settings, mountPath: /etc/eni-ledger/settings, readOnly: true}
             - {name: tmp, mountPath: /tmp}
+            {{- if $incumbent.name }}
+            - {name: incumbent, mountPath: /etc/eni-ledger/incumbent, readOnly: true}
+            {{- end }}
             {{- if and .postgres $root.Values.postgres.ca.secret }}
             - {name: postgres-ca, mountPath: /etc/eni-ledger/postgres-ca, readOnly: true}
             {{- end }}
@@ -167,6 +175,10 @@ spec:
         # In memory: the webhook's key passes through it on its way to OpenSSL, which reads files only.
         - name: tmp
           emptyDir: {medium: Memory, sizeLimit: 16Mi}
+        {{- if $incumbent.name }}
+        - name: incumbent
+          configMap: {name: {{ $incumbent.name }}, items: [{key: {{ $incumbent.key }}, path: ctrl-config.yaml}]}
+        {{- end }}
         {{- if and .postgres $root.Values.postgres.ca.secret }}
         - name: postgres-ca
           secret: {secretName: {{ $root.Values.postgres.ca.secret }}, items: [{key: {{ $root.Values.postgres.ca.key }}, path: ca.crt}]}
