@@ -6,9 +6,7 @@ absence, so it counts anew. This is recorded before the heartbeat itself is take
 reservation can end, because the watermark is behind.
 """
 
-from collections.abc import Iterable
-
-from sqlalchemy import Connection
+from collections.abc import Iterable, Iterator
 
 from consumers.intake.batches import Read, cause_of
 from ledger.store import inputs
@@ -16,16 +14,19 @@ from ledger.store.absences import restart_every_ttl
 from ledger.store.book import clusters_with_reservations
 from ledger.store.database import Database
 
+Place = tuple[int, int]
+
 
 def restart_ttls(database: Database, readable: Iterable[Read]) -> int:
     """Restart what the heartbeats of this poll call for; returns how many reservations."""
     restarted = 0
-    for one in _beats(readable):
+    for beats in _beats(readable):
+        of, cluster = beats[0].record, beats[0].message.cluster
         with database.transaction() as connection:
-            gap = _gap(connection, one)
-            if gap is not None:
+            known = inputs.watermark_place(connection, of.topic, of.partition, cluster)
+            for one, gap in gaps(known, beats):
                 cause = {**cause_of(one), "gap": gap}
-                restarted += restart_every_ttl(connection, one.message.cluster, gap, cause)
+                restarted += restart_every_ttl(connection, cluster, gap, cause)
     return restarted
 
 
@@ -38,32 +39,34 @@ def restart_after_loss(database: Database, why: str) -> int:
     return restarted
 
 
-def _beats(readable: Iterable[Read]) -> list[Read]:
-    """The first heartbeat of each partition of the Pods' topic: a gap lies before it or nowhere.
+def _beats(readable: Iterable[Read]) -> list[list[Read]]:
+    """The heartbeats of each partition of the Pods' topic, as they were polled.
 
     A producer that has not listed yet only repeats its predecessor's place.
     """
-    first: dict[tuple[str, int, str], Read] = {}
+    found: dict[tuple[str, int, str], list[Read]] = {}
     for one in readable:
         beat = one.message.heartbeat
         if one.message.entity == "pod" and beat is not None and beat.synced:
             key = (one.record.topic, one.record.partition, one.message.cluster)
-            first.setdefault(key, one)
-    return list(first.values())
+            found.setdefault(key, []).append(one)
+    return list(found.values())
 
 
-def _gap(connection: Connection, one: Read) -> str | None:
-    """What was not observed before this heartbeat, in words; None when nothing was missed."""
-    beat = one.message.heartbeat
-    assert beat is not None
-    known = inputs.watermark_place(
-        connection, one.record.topic, one.record.partition, one.message.cluster
-    )
-    if known is None:
-        return None
-    epoch, version = known
-    if one.message.epoch > epoch:
-        return f"epoch {epoch} version {version} to epoch {one.message.epoch}"
-    if one.message.epoch == epoch and beat.continuous_from > version:
-        return f"epoch {epoch} version {version} to {beat.continuous_from}"
-    return None
+def gaps(known: Place | None, beats: Iterable[Read]) -> Iterator[tuple[Read, str]]:
+    """Each heartbeat of a partition before which something was missed, and what, in words. Pure.
+
+    `known` is the (epoch, resourceVersion) that the ledger has heard of, None before the first. What
+    was polled after an outage may have the gap between any two of its heartbeats.
+    """
+    for one in beats:
+        message, beat = one.message, one.message.heartbeat
+        assert beat is not None
+        if known is not None:
+            epoch, version = known
+            if message.epoch > epoch:
+                yield one, f"epoch {epoch} version {version} to epoch {message.epoch}"
+            elif message.epoch == epoch and beat.continuous_from > version:
+                yield one, f"epoch {epoch} version {version} to {beat.continuous_from}"
+        place = (message.epoch, message.resource_version)
+        known = place if known is None else max(known, place)

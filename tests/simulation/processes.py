@@ -45,7 +45,7 @@ class Interrupter:
     def __init__(
         self,
         interruptions: tuple[Interruption, ...],
-        sleep: Callable[[Process, float], None],
+        sleep: Callable[[Process, float], float],
         tell: Callable[[str, str], None],
     ) -> None:
         self.count = 0
@@ -61,10 +61,7 @@ class Interrupter:
         self.count += 1
         if boundary == "before transaction":
             process.unnoticed_s = 0
-        elif boundary.removeprefix("before ") in MUTATING and process.unnoticed_s > WINDOW_MAX_S:
-            self.happened.append("slept in the window")
-            self._tell(process.name, f"is killed: it slept right before {boundary[7:]}")
-            raise Crash(boundary)
+        self._let_go_in_the_window(process, boundary)
         if not self.enabled or not self._left or self._left[0].at > self.count:
             return
         interruption = self._left[0]
@@ -84,17 +81,24 @@ class Interrupter:
                 if boundary.removeprefix("before ") in MUTATING:
                     seconds = min(seconds, WINDOW_MAX_S)
                 self._tell(process.name, f"sleeps {seconds:.1f} s: {boundary}")
-                self.sleep(process, seconds)
-                process.unnoticed_s += seconds
+                # Longer than that where another one falls asleep in the time: it wakes first.
+                process.unnoticed_s += self.sleep(process, seconds)
                 self._tell(process.name, "wakes")
+                self._let_go_in_the_window(process, boundary)
 
-    def sleep(self, process: Process, seconds: float) -> None:
-        """The world goes on for a while with `process` standing still."""
+    def _let_go_in_the_window(self, process: Process, boundary: str) -> None:
+        if boundary.removeprefix("before ") in MUTATING and process.unnoticed_s > WINDOW_MAX_S:
+            self.happened.append("slept in the window")
+            self._tell(process.name, f"is killed: it slept right before {boundary[7:]}")
+            raise Crash(boundary)
+
+    def sleep(self, process: Process, seconds: float) -> float:
+        """The world goes on for a while with `process` standing still; for how many seconds."""
         if self._depth >= DEPTH_MAX:
-            return
+            return 0
         self._depth += 1
         try:
-            self._sleep(process, seconds)
+            return self._sleep(process, seconds)
         finally:
             self._depth -= 1
 

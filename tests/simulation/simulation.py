@@ -225,8 +225,10 @@ class Simulation:
     def _go_to(self, moment: datetime) -> None:
         self.world.advance(moment - self.world.time)
 
-    def _sleep(self, process: Process, seconds: float) -> None:
-        self.run_until(self.world.time + timedelta(seconds=seconds))
+    def _sleep(self, process: Process, seconds: float) -> float:
+        asleep = self.world.time
+        self.run_until(asleep + timedelta(seconds=seconds))
+        return (self.world.time - asleep).total_seconds()
 
     # ------------------------------------------------------------------ trouble
 
@@ -399,6 +401,9 @@ class Simulation:
         return Reconciler(process, self._tools(process), self._rng)
 
     def _tools(self, process: Process) -> Tools:
+        def wait(seconds: float) -> None:
+            self.interrupter.sleep(process, seconds)
+
         return process_tools(
             ground=self.world.ground,
             cloud=self.world.cloud,
@@ -407,7 +412,7 @@ class Simulation:
             now=self.world.now,
             reach=partial(self.interrupter.reach, process),
             dice=random.Random(f"{process.name} {self.story.seed}"),
-            wait=partial(self.interrupter.sleep, process),
+            wait=wait,
             cloud_call=partial(self._cloud_call, process),
             kube_call=self._kube_call,
         )

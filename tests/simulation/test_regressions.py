@@ -9,6 +9,7 @@ from consumers.reconciler.dispatch import work_once
 from deploy.local.cloud.faults import read_fault
 from ledger.rules.allocation import Phase
 from ledger.store.absences import restart_every_ttl
+from tests.simulation.test_messages import beat_from
 from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
 
 
@@ -334,3 +335,21 @@ def test_a_pod_that_waits_long_for_its_node_is_served_when_it_comes(world: Simul
     world.kube.update("/api/v1/nodes/node-h1", node)
     world.settle(120, step=5)
     assert [a.phase for a in world.allocations()] == [Phase.BOUND]
+
+
+def test_p2_a_gap_between_two_heartbeats_of_one_poll_restarts_the_ttl(
+    world: SimulatedWorld,
+) -> None:
+    """Seed 60691: what came in after an outage began with a heartbeat from before the gap, and only the
+    first one of a poll was looked at; a Pod that had lived in the gap did not count."""
+    world.create_pod("web-0", networks=[fixed("1h")])
+    world.settle(10)
+    world.delete_pod("web-0")
+    world.settle(10)
+    world.heartbeat("pod")
+    world.advance(timedelta(minutes=5))
+    world.kube.create("/api/v1/namespaces", {"metadata": {"name": "later"}})
+    beat_from(world, continuous_from=world.kube.core.store.revision)
+    world.take()
+    [kept] = world.allocations()
+    assert kept.ttl_due == world.time + timedelta(hours=1)
