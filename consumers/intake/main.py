@@ -70,7 +70,7 @@ async def run(settings: Settings, stop: asyncio.Event, health: Health) -> None:
                 health.ready("guard", why is None, why or "the right schema and clock")
                 if why is None:
                     publishing = publishing or asyncio.create_task(
-                        publish_entries(settings, database, stop, uuid4)
+                        publish_entries(settings, database, stop, uuid4, health)
                     )
                     await _serve(settings, database, stop, health)
                 else:

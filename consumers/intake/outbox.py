@@ -7,20 +7,14 @@ publishes begins right after what the broker acknowledged, and a batch is one wr
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import KafkaError
 
-from consumers.contract.entries import (
-    EntryAllocation,
-    EntryData,
-    RecordedEntry,
-    encode_entry,
-)
+from consumers.contract.entries import EntryAllocation, EntryData, RecordedEntry
 from consumers.contract.events import object_key
 from consumers.contract.kafka_client import (
     KafkaSetupError,
@@ -31,7 +25,9 @@ from consumers.contract.kafka_client import (
 from consumers.contract.kafka_trouble import explain
 from consumers.contract.topics import entries_topic
 from consumers.intake.entries_log import standing
+from consumers.intake.entries_writer import EntriesWriter, EntryTooLarge
 from consumers.runtime import metrics
+from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
 from consumers.runtime.signals import pause
 from ledger.store import outbox
@@ -44,57 +40,84 @@ _log = structlog.get_logger(__name__)
 PUBLISHED = metrics.counter("outbox_published_entries", "Entries that the broker acknowledged")
 OUTBOX = metrics.Snapshot(fresh_s=30)
 LAG = OUTBOX.gauge("outbox_lag_entries", "Entries that the topic has not seen yet")
+#: Whoever has the turn knows; without it the figure goes away.
+_STOPPED = metrics.Snapshot(fresh_s=30, of="process")
+STOPPED = _STOPPED.gauge(
+    "outbox_stopped", "1 while publishing can't go on before somebody acts", ("cause",)
+)
 
 _VERIFY = "find out who wrote there: eni-ledger verify --seal"
 _ATTACH = "bring table ledger.{} back and attach it: deploy/howto/retention.md"
 _AT_ONCE = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
+#: Where somebody has to act first; well within what `STOPPED` is fresh for.
+_STOPPED_RETRY_S = 10.0
+_PART = "entries"
 #: Between renewals of the turn while there is nothing to publish; well within `outbox.HOLD`.
 _RENEW_S = 3.0
 
 
 async def publish_entries(
-    settings: Settings, database: Database, stop: asyncio.Event, new_id: Callable[[], UUID]
+    settings: Settings,
+    database: Database,
+    stop: asyncio.Event,
+    new_id: Callable[[], UUID],
+    health: Health,
 ) -> None:
-    """Publish until `stop`, whenever the turn is ours. Taking in does not wait for it."""
-    publisher = Publisher(settings, database, stop, new_id())
+    """Publish until `stop`, whenever the turn is ours. Taking in does not wait for it, and stays ready
+    whatever is wrong here: `health` has it as the reason."""
+    publisher = Publisher(settings, database, stop, new_id(), health)
     while not stop.is_set():
+        wait_s = _RETRY_S
         try:
             await publisher.take_turn()
-        except (MessageSizeTooLargeError, RecordListTooLargeError) as refused:
-            _log.error(
-                "entries are not published: one is too large for the broker",
-                position=publisher.position + 1,
-                cause=repr(refused),
-                next_step=f"raise max.message.bytes of topic {publisher.topic}",
-            )
+        except EntryTooLarge as refused:
+            said = "entries are not published: one is too large for the broker"
+            _stopped(health, said, "too-large", str(refused), refused.next_step)
+            wait_s = _STOPPED_RETRY_S
         except (KafkaError, KafkaSetupError, OSError) as unavailable:
             why = explain(unavailable, settings.kafka.sasl_username, publisher.topic)
+            health.ready(_PART, True, f"waiting for Kafka: {why}")
             _log.warning("entries wait for Kafka", cause=why)
         except UNAVAILABLE as unavailable:
+            health.ready(_PART, True, "waiting for PostgreSQL")
             _log.warning("entries wait for PostgreSQL", cause=str(unavailable))
         except FeedBroken as broken:
             next_step = _VERIFY if broken.archive is None else _ATTACH.format(broken.archive)
-            _log.error("entries can't be published", cause=str(broken), next_step=next_step)
+            _stopped(health, "entries can't be published", "feed-broken", str(broken), next_step)
+            wait_s = _STOPPED_RETRY_S
         except Exception:  # noqa: BLE001 - the boundary: a defect here must not stop the intake
             _log.exception("publishing failed: this is a defect, please report it")
-        await pause(stop, _RETRY_S)
+        await pause(stop, wait_s)
+
+
+def _stopped(health: Health, said: str, kind: str, cause: str, next_step: str) -> None:
+    """Somebody has to act: in the log, on /readyz, and as a metric."""
+    _log.error(said, cause=cause, next_step=next_step)
+    health.ready(_PART, True, f"{said}: {cause}: {next_step}")
+    with _STOPPED.renewed():
+        STOPPED.labels(cause=kind).set(1)
 
 
 class Publisher:
-    """One who may have the turn: `token` is its name. Published up to `position`, as far as it knows."""
+    """One who may have the turn: `token` is its name."""
 
     def __init__(
-        self, settings: Settings, database: Database, stop: asyncio.Event, token: UUID
+        self,
+        settings: Settings,
+        database: Database,
+        stop: asyncio.Event,
+        token: UUID,
+        health: Health,
     ) -> None:
         self._kafka = settings.kafka
         self.topic = entries_topic(settings.kafka.topic_prefix)
         self._database = database
         self._stop = stop
         self._token = token
+        self._health = health
         self._told: str | None = None
-        self.position = 0
 
     async def take_turn(self) -> None:
         """Publish while the turn is ours; returns at once where it is another's."""
@@ -102,15 +125,20 @@ class Publisher:
         if why != self._told:
             _log.log(logging.WARNING if why else logging.INFO, "entries", waiting_for=why)
             self._told = why
-        if why is not None or await asyncio.to_thread(self._claim) is None:
+        if why is not None:
+            self._health.ready(_PART, True, f"waiting for {why}")
+            return
+        if await asyncio.to_thread(self._claim) is None:
+            self._health.ready(_PART, True, "another intake publishes")
             return
         options = producer_options(self._kafka, "eni-ledger-intake-outbox")
         try:
             async with started(AIOKafkaProducer(**options)) as producer:
+                writer = EntriesWriter(producer, self.topic)
                 cursor = await self._look()
                 while cursor is not None and not self._stop.is_set():
-                    self.position = cursor.position
-                    cursor = await self._go_on(producer, cursor)
+                    self._health.ready(_PART, True, f"published up to position {cursor.position}")
+                    cursor = await self._go_on(writer, cursor)
         finally:
             # In vain while PostgreSQL is away: then the turn ends by itself.
             with contextlib.suppress(*UNAVAILABLE):
@@ -126,7 +154,7 @@ class Publisher:
         held = Cursor(0, 0) if created else await standing(self._kafka, self.topic, cursor)
         return held if held == cursor else await self._move(cursor, held)
 
-    async def _go_on(self, producer: AIOKafkaProducer, cursor: Cursor) -> Cursor | None:
+    async def _go_on(self, writer: EntriesWriter, cursor: Cursor) -> Cursor | None:
         """Publish what there is, or wait a moment; None where the turn was lost."""
         entries = await asyncio.to_thread(self._read, cursor.position)
         if entries is None:
@@ -140,10 +168,7 @@ class Publisher:
                     break
             renewed = await asyncio.to_thread(self._claim)
             return cursor if renewed == cursor else None
-        batch = producer.create_batch()
-        count = _fill(batch, entries)
-        sent = await producer.send_batch(batch, self.topic, partition=0)
-        offset: int = (await sent).offset
+        count, offset = await writer.write(entries)
         if offset < cursor.next_offset:
             # The log is shorter than it was: what lay before this batch has to be looked at.
             return await self._look()
@@ -221,17 +246,3 @@ def _recorded(row: Unpublished, incarnation: int) -> RecordedEntry:
     )
     subject = object_key(row.namespace, row.pod) if row.namespace and row.pod else ""
     return RecordedEntry(cluster=row.cluster, incarnation=incarnation, subject=subject, entry=data)
-
-
-def _fill(batch: Any, entries: Sequence[RecordedEntry]) -> int:
-    """Put in as many as one write to the log takes, at least one; returns how many."""
-    for count, recorded in enumerate(entries):
-        encoded = encode_entry(recorded)
-        # No timestamp: a broker may refuse, or drop at once, what says that it is a year old.
-        taken = batch.append(
-            timestamp=None, key=encoded.key, value=encoded.value, headers=list(encoded.headers)
-        )
-        if taken is None:
-            assert count > 0, "the first message of a batch always fits"
-            return count
-    return len(entries)

@@ -113,5 +113,6 @@ CASES: Mapping[str, Case] = {
     "EniLedgerWorkFails": Case({f'eni_ledger_work_failing{{{C},kind="pod"}}': "1x90"}),
     "EniLedgerClaimsLost": Case({f"eni_ledger_reconciler_claims_lost_total{{{C}}}": "0+1x90"}),
     "EniLedgerOutboxBehind": Case({f"eni_ledger_outbox_lag_entries{{{C}}}": "20000x90"}),
+    "EniLedgerOutboxStopped": Case({f'eni_ledger_outbox_stopped{{{C},cause="too-large"}}': "1x90"}),
     "EniLedgerUnsealed": Case({f"eni_ledger_unsealed_seconds{{{C}}}": "0+60x90"}),
 }

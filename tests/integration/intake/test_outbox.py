@@ -30,6 +30,7 @@ from consumers.intake import outbox as room
 from consumers.intake.entries_log import standing
 from consumers.intake.outbox import Publisher, publish_entries
 from consumers.intake.positions import as_record
+from consumers.runtime.health import Health
 from consumers.runtime.settings import Settings
 from ledger.store import outbox as cursors
 from ledger.store.database import Database
@@ -88,12 +89,14 @@ def cursor(dsn: str) -> int:
 
 
 @contextlib.asynccontextmanager
-async def publishing(configured: Settings, count: int = 1) -> AsyncIterator[None]:
+async def publishing(
+    configured: Settings, count: int = 1, health: Health | None = None
+) -> AsyncIterator[None]:
     """So many publishers, stopped gracefully."""
     stop = asyncio.Event()
     database = Database(configured.postgres.dsn.get_secret_value(), pool_size=2 * count)
     tasks = [
-        asyncio.create_task(publish_entries(configured, database, stop, uuid4))
+        asyncio.create_task(publish_entries(configured, database, stop, uuid4, health or Health()))
         for _ in range(count)
     ]
     try:
@@ -191,7 +194,7 @@ async def at_once(configured: Settings, ledger: SealedLedger, dsn: str, seed: in
     stop, databases = asyncio.Event(), Database(dsn, pool_size=8)
 
     def publisher() -> "asyncio.Task[None]":
-        return asyncio.create_task(publish_entries(configured, databases, stop, uuid4))
+        return asyncio.create_task(publish_entries(configured, databases, stop, uuid4, Health()))
 
     tasks = [publisher() for _ in range(3)]
     reached = 0
@@ -385,7 +388,7 @@ def test_p11_a_restored_ledger_goes_on_under_another_number(
             "UPDATE ledger.incarnation SET home = 'server 1, database 1, timeline 1'",
         )
         ledger.append(20)
-        publisher = Publisher(configured, ledger.database, asyncio.Event(), uuid4())
+        publisher = Publisher(configured, ledger.database, asyncio.Event(), uuid4(), Health())
         await publisher.take_turn()
         assert cursor(database) == 40, "nothing goes out before the restore was noted"
         note_home(ledger)
