@@ -28,7 +28,6 @@ class EntryTooLarge(Exception):  # noqa: N818 - names what was found
             f"the entry at position {entry.position} ({entry.kind}{about}) takes {size} bytes, more than "
             f"topic {topic} takes; nothing behind it is published, because readers are promised no gap"
         )
-        self.position = entry.position
         self.next_step = f"raise max.message.bytes of topic {topic} to at least {size}"
 
 
