@@ -67,9 +67,12 @@ def ask(base: str, query: str) -> list[dict[str, Any]]:
 
 def _scraped_twice(base: str) -> bool:
     try:
-        found = ask(base, "count_over_time(eni_ledger_build_info[1m])")
+        # It listens before it has read its storage, and answers every query with 503 until then.
+        if not httpx2.get(f"{base}/-/ready", timeout=10).is_success:
+            return False
     except httpx2.TransportError:
         return False
+    found = ask(base, "count_over_time(eni_ledger_build_info[1m])")
     return bool(found) and float(found[0]["value"][1]) >= 2
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
@@ -220,12 +221,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+async def no_connection_left(kafka: ApacheKafka) -> None:
+    """A connection that is not let in is closed by the client, but not awaited: its loop ends later."""
+    port = int(kafka.clients_bootstrap.rpartition(":")[2])
+
+    def none_left() -> bool:
+        held = psutil.Process().net_connections("tcp")
+        return all(each.raddr == () or each.raddr.port != port for each in held)
+
+    await eventually(none_left, "the connections to the broker are closed")
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_who_is_not_let_in_is_told_why(kafka: ApacheKafka, tls: Identity, what: str) -> None:
     changes, said = REFUSED[what]
     settings = settings_of(kafka, tls, "eni-ledger-intake", **changes)
+
+    async def asked() -> None:
+        try:
+            await ensure_topics(settings)
+        finally:
+            await no_connection_left(kafka)
+
     with pytest.raises(KafkaError) as refused:
-        asyncio.run(ensure_topics(settings))
+        asyncio.run(asked())
     assert said in explain(refused.value)
     assert kafka.clients_bootstrap in explain(refused.value), "the broker is named"
     assert "secret" not in str(refused.value)

@@ -89,10 +89,9 @@ def test_commands_use_what_they_were_given_and_need_no_more(
         "CLOUD__REGION_ID": "cn-hangzhou",
     }.items():
         monkeypatch.setenv(f"ENI_LEDGER_{name}", value)
-    monkeypatch.setattr(
-        "consumers.cloud.aliyun.aliyun_cloud",
-        lambda _: simulated_cloud(cluster.cloud, now=cluster.now),
-    )
+    # The doctor's name first: imported for that here, it would otherwise keep the replaced function.
+    for name in ("consumers.doctor.looking.aliyun_cloud", "consumers.cloud.aliyun.aliyun_cloud"):
+        monkeypatch.setattr(name, lambda _: simulated_cloud(cluster.cloud, now=cluster.now))
     records = tmp_path / "networkinterfaces.yaml"
     records.write_text(yaml.safe_dump(NI_CRD))
     options = GenuineOptions(crds=[CRDS, records], audit=True)
