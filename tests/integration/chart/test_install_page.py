@@ -79,6 +79,15 @@ def test_the_pages_install_upgrade_scale_and_remove(
             shell(block)
     intake = get(cluster, "deployment", "eni-ledger-intake")
     assert intake["spec"]["replicas"] == 3
+    pages = "".join(
+        (ROOT / f"deploy/howto/{page}.md").read_text() for page in ("commands", "credentials")
+    )
+    named = set(re.findall(r"\bdeploy(?:ment)?/(eni-ledger[a-z-]*)", pages))
+    assert named == {"eni-ledger-console", "eni-ledger-intake", "eni-ledger-reconciler"}
+    for name in named:
+        [container] = get(cluster, "deployment", name)["spec"]["template"]["spec"]["containers"]
+        told = {each["name"] for each in container["env"]}
+        assert {"ENI_LEDGER_CONFIG", "ENI_LEDGER_POSTGRES__DSN"} <= told, name
     shell(remove)
     assert get(cluster, "deployments")["items"] == []
 

