@@ -16,12 +16,16 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     InvalidSessionTimeoutError,
     KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
 
 _RIGHTS: Final = "the rights each process needs are in deploy/howto/kafka.md"
+#: A batch is larger than its topic takes, by max.message.bytes or by segment.bytes.
+REFUSED_AS_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 #: What create_conn takes of our connection options.
 _OF_A_CONNECTION: Final = (
     "client_id",

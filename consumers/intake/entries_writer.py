@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from consumers.contract.entries import RecordedEntry, encode_entry
+from consumers.contract.kafka_trouble import REFUSED_AS_TOO_LARGE
 
 _log = structlog.get_logger(__name__)
-
-_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 class EntryTooLarge(Exception):  # noqa: N818 - names what was found
@@ -58,7 +56,7 @@ class EntriesWriter:
             try:
                 sent = await self._producer.send_batch(batch, self._topic, partition=0)
                 return Written(count, (await sent).offset)
-            except _REFUSED as refused:
+            except REFUSED_AS_TOO_LARGE as refused:
                 if count == 1:
                     raise EntryTooLarge(entries[0], whole, self._topic) from refused
                 self._bytes_max = size // 2

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError
 
 from consumers.contract.events import Encoded
-from consumers.contract.kafka_trouble import explain
+from consumers.contract.kafka_trouble import REFUSED_AS_TOO_LARGE, explain
 from consumers.runtime import metrics
 
 _log = structlog.get_logger(__name__)
@@ -118,9 +118,9 @@ class Delivery:
         refused: list[Encoded] = []
         failure: BaseException | None = None
         for record, outcome in zip(records, outcomes, strict=True):
-            if isinstance(outcome, MessageSizeTooLargeError) and len(records) > 1:
+            if isinstance(outcome, REFUSED_AS_TOO_LARGE) and len(records) > 1:
                 refused.append(record)
-            elif isinstance(outcome, MessageSizeTooLargeError):
+            elif isinstance(outcome, REFUSED_AS_TOO_LARGE):
                 TOO_LARGE.labels(topic=topic).inc()
                 _log.error("too large for Kafka, left out", topic=topic, key=record.key.decode())
             elif isinstance(outcome, KafkaError):

@@ -227,7 +227,7 @@ async def no_connection_left(kafka: ApacheKafka) -> None:
 
     def none_left() -> bool:
         held = psutil.Process().net_connections("tcp")
-        return all(each.raddr == () or each.raddr.port != port for each in held)
+        return all(not each.raddr or each.raddr.port != port for each in held)
 
     await eventually(none_left, "the connections to the broker are closed")
 

@@ -3,7 +3,6 @@ nothing that was given is idle.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,6 @@ from tests.simulation.world import CLUSTER
 
 pytestmark = [pytest.mark.genuine("kube"), pytest.mark.timeout(300)]
 
-#: For a kind that was just installed to be served.
-READY_S = 60.0
-
 
 class OverHttp(InProcess):
     """The same calls on another server, as its administrator."""
@@ -47,13 +43,7 @@ class OverHttp(InProcess):
         patch_type: str = "",
         user: str = "admin",
     ) -> Answer:
-        until = time.monotonic() + READY_S
-        while True:
-            answer = self._client.request(method, path, json=body, params=dict(options or {}))
-            # A kind that was just installed is established before its storage is: asked again, as told.
-            if answer.status_code != 429 or time.monotonic() > until:
-                break
-            time.sleep(0.2)
+        answer = self._client.request(method, path, json=body, params=dict(options or {}))
         assert answer.is_success, answer.text
         return Answer(answer.json(), answer.status_code)
 

@@ -5,7 +5,13 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+import pytest
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 
 from consumers.contract.events import ListedItem
 from consumers.kube.reflector import Bookmark, Deleted, Event, Known, Observed, Page, Relisted
@@ -129,9 +135,10 @@ def test_nothing_is_sent_to_a_broker_that_has_not_been_repaired() -> None:
     run(scenario())
 
 
-def test_an_object_too_large_is_left_out_and_the_rest_goes_on() -> None:
+@pytest.mark.parametrize("refusal", [MessageSizeTooLargeError, RecordListTooLargeError])
+def test_an_object_too_large_is_left_out_and_the_rest_goes_on(refusal: type[KafkaError]) -> None:
     async def scenario() -> None:
-        big = MessageSizeTooLargeError("big")
+        big = refusal("big")
         producer = FakeProducer(refusals=[big, None, big])
         bench = Bench(producer)
         await bench.feed.take([Observed("ns/a", pod("a", 4), 4), Observed("ns/b", pod("b", 5), 5)])

@@ -257,10 +257,21 @@ class GenuineKube:
             return False
 
     def _install(self, path: Path) -> None:
-        """Create the CRDs of a file or folder that are absent; one that is there is left as it is."""
+        """Create the CRDs of a file or folder that are absent, and wait until their kinds are served.
+
+        One that is there is left as it is.
+        """
         self.kubectl("apply", "--server-side", "-f", str(path))
         wait = ("wait", "--for=condition=Established", "-f", str(path))
         self.kubectl(*wait, f"--timeout={INSTALL_DEADLINE_S:g}s")
+        found = json.loads(self.kubectl("get", "-f", str(path), "-o", "json"))
+        for crd in found.get("items", [found]):
+            spec = crd["spec"]
+            served = next(each["name"] for each in spec["versions"] if each["served"])
+            # An established kind answers 429 until its watch cache has filled. A list at version 0 is
+            # answered from that cache; kubectl asks again after each 429, as the answer tells it to.
+            kind = f"/apis/{spec['group']}/{served}/{spec['names']['plural']}"
+            self.kubectl("get", "--raw", f"{kind}?resourceVersion=0")
 
     def kubectl(self, *words: str) -> str:
         """What kubectl answered to the admin. Raises PartError with its complaint."""
