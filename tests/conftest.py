@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["deploy.local.pytest_plugin"]
+
+# How slow a machine is says nothing about a property. Everything else is as Hypothesis has it, in CI too.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
 
 #: One script a part: it makes sure of the part, or says how to install it.
 PARTS = Path(__file__).parents[1] / ".ci" / "parts"

@@ -57,7 +57,6 @@ def asked(app: ASGIApp) -> Iterator[None]:
 @schema.parametrize()
 @settings(
     max_examples=20,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -143,7 +143,8 @@ def move_away(connection: Connection, before: dict[str, Any]) -> None:
 
 
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
 def test_p6_p7_no_answer_changes_wherever_the_cut_is(lived: Lived, data: st.DataObject) -> None:

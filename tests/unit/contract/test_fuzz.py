@@ -57,7 +57,7 @@ headers = st.lists(
 ).map(tuple)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.none() | st.binary(max_size=60), st.none() | st.binary(max_size=200), headers)
 def test_any_bytes(
     key: bytes | None, value: bytes | None, pairs: tuple[tuple[str, bytes], ...]
@@ -65,7 +65,7 @@ def test_any_bytes(
     attempt(Record("eni-ledger.pod.v1", 0, 0, key, value, pairs))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(ENTITIES), st.sampled_from(ACTIONS), json_values, st.text(max_size=6))
 def test_any_json_in_a_sound_envelope(entity: Entity, action: Any, data: Any, name: str) -> None:
     metadata = {"name": "a", "namespace": "b", "uid": "u", "resourceVersion": "1", name: data}
@@ -87,7 +87,7 @@ def test_any_json_in_a_sound_envelope(entity: Entity, action: Any, data: Any, na
     attempt(Record(f"eni-ledger.{entity}.v1", 0, 0, key.encode(), value, content_type))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     entity=st.sampled_from(ENTITIES),
     cluster=st.from_regex(r"[A-Za-z0-9._-]{1,30}", fullmatch=True),

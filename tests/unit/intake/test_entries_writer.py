@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.producer.message_accumulator import BatchBuilder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.contract.entries import EntryAllocation, EntryData, RecordedEntry
@@ -89,7 +89,6 @@ def test_what_was_learned_of_the_limit_is_kept(refusal: type[Exception]) -> None
     assert broker.refused == 4, "131 kB, 65 kB, 33 kB, 16 kB"
 
 
-@settings(deadline=None)  # how slow the machine is says nothing here
 @given(
     st.lists(st.integers(0, 60_000), min_size=1, max_size=40),
     st.integers(REST + 100, 150_000),

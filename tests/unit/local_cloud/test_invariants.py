@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.cloud.port import CloudError, CreateEni, EniQuery
@@ -91,7 +91,7 @@ def check(simulator: Simulator) -> None:
         assert free in (0, limit - used), "an address was lost or made up"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(steps=st.lists(step, min_size=5, max_size=60), at_once=st.booleans())
 def test_the_cloud_never_contradicts_itself(
     steps: list[tuple[str, int, str]], at_once: bool

@@ -176,7 +176,7 @@ class PodName(RuleBasedStateMachine):
         assert not any(a.phase is Phase.RELEASING for a in oracle.held)
 
 
-PodName.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+PodName.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestPodName = PodName.TestCase
 
 

@@ -163,14 +163,14 @@ def by_brute_force(story: list[Recorded]) -> list[tuple[datetime, datetime | Non
     return periods
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stories())
 def test_p6_periods_equal_brute_force(story: list[Recorded]) -> None:
     told = [(since, until, holding) for since, until, holding, _, _ in by_turnover(story)]
     assert told == by_brute_force(story)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stories())
 def test_p1_periods_are_never_empty_and_never_overlap(story: list[Recorded]) -> None:
     periods = by_turnover(story)
@@ -182,7 +182,7 @@ def test_p1_periods_are_never_empty_and_never_overlap(story: list[Recorded]) -> 
         assert earlier[1] <= later[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stories(), st.data())
 def test_p6_periods_are_the_same_however_a_moment_was_batched(
     story: list[Recorded], data: st.DataObject

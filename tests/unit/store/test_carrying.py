@@ -31,7 +31,7 @@ def next_one(story: list[Recorded], entry: e.Entry, seconds: int = 0) -> Recorde
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stories(), st.data())
 def test_p6_the_rest_of_a_story_needs_nothing_before_what_was_carried(
     story: list[Recorded], data: st.DataObject

@@ -57,7 +57,7 @@ def test_rows_become_one_list_a_column() -> None:
     assert columns([Row(1, "x"), Row(2, None)]) == {"a": [1, 2], "b": ["x", None]}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(stories())
 def test_p6_a_story_told_again_gives_the_periods_that_were_written(story: list[Recorded]) -> None:
     told = tell(story)
