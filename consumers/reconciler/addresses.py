@@ -2,16 +2,18 @@
 
 The cloud chooses IPs and VLANs and may hand one out again before we recorded its release. Then the
 book's unique claims refuse it, and that is evidence, not a crash (P1): look at the older holder.
-Gone or off: close it as of now, and try again. Really there: park the newer, naming both.
+Gone or off: close it as of now, and try again. On its way out, and a look may be behind: wait for
+another. Really there: park the newer, naming both.
 """
 
+from datetime import datetime
 from typing import Any
 
 import structlog
 from sqlalchemy.exc import IntegrityError
 
 from consumers.cloud.port import AVAILABLE, Eni, EniQuery
-from consumers.reconciler.describing import describe
+from consumers.reconciler.describing import DESCRIBE_LAG, describe
 from consumers.reconciler.tools import Pause, Tools, about
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
@@ -62,8 +64,8 @@ def record_claim(
     address: Address,
     cause: dict[str, Any],
 ) -> Pause | None:
-    """Append an entry that claims what the cloud chose. None when it holds or was parked; a Pause
-    where an older holder could not be looked at: nothing is recorded then, and found out later."""
+    """Append an entry that claims what the cloud chose. None when it holds or was parked; a Pause where
+    an older holder could not be looked at, or is leaving: nothing is recorded then, and found out later."""
     trunk = entry.trunk_eni_id if isinstance(entry, e.Attached) else None
     vlan = entry.vlan if isinstance(entry, e.Attached) else None
     for _ in range(_ROUNDS):
@@ -105,6 +107,9 @@ def _question_holders(
         if isinstance(look, Pause):
             return look
         entry = _what_is_true(holder, look.value)
+        if entry is None and leaves_unseen(holder, a, tools.now(), of_vlan=vlan is not None):
+            why = f"{holder.address.eni} is leaving, and its {holder.address.ipv4} is {a.pod}'s already"
+            return Pause(tools.now() + tools.look_interval, why)
         if entry is None:
             continue
         cause = {"conflict_with": str(a.id), "look": look.request_id}
@@ -118,6 +123,21 @@ def _what_is_true(holder: Allocation, found: tuple[Eni, ...]) -> e.EniGone | e.D
     if found[0].status == AVAILABLE and holder.attachment is not None:
         return e.Detached()
     return None
+
+
+def leaves_unseen(holder: Allocation, a: Allocation, now: datetime, *, of_vlan: bool) -> bool:
+    """Whether the cloud was told to take away what the holder has, took that on, gave the same to `a`,
+    and a look may still be of a time before. Pure.
+
+    Parking would call a person to what ends by itself a moment later; the time bounds the waiting.
+    """
+    if of_vlan:
+        leaving = holder.attachment is not None and holder.attachment.motion == "detaching"
+        given = a.attachment.since if a.attachment is not None else None
+    else:
+        leaving = holder.deleting_since is not None
+        given = a.intent.deadline if a.intent is not None else None
+    return leaving and given is not None and now - given < DESCRIBE_LAG
 
 
 def _correct(

@@ -8,6 +8,9 @@ from ledger.store.work import Claim, back_off
 
 DESCRIBE = "DescribeNetworkInterfaces"
 
+#: Within this time a look may still show what was before.
+DESCRIBE_LAG = timedelta(seconds=30)
+
 #: What a question with many pages may take of the Describe rate: the rest is for Pods that wait.
 PAGES_SHARE = 0.4
 

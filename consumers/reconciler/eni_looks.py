@@ -6,7 +6,7 @@ and absence of an ENI only where a delete was asked for or when it has had time 
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from consumers.cloud.port import (
     ATTACHING,
@@ -18,7 +18,7 @@ from consumers.cloud.port import (
     EniQuery,
 )
 from consumers.reconciler.addresses import record_claim
-from consumers.reconciler.describing import describe
+from consumers.reconciler.describing import DESCRIBE_LAG, describe
 from consumers.reconciler.pod_events import tell_pod
 from consumers.reconciler.tools import Pause, Tools
 from ledger.rules import entries as e
@@ -28,9 +28,6 @@ from ledger.rules.planning import STUCK_AFTER
 from ledger.rules.under_way import Intent
 from ledger.store.book import unseen_since
 from ledger.store.work import Claim
-
-#: Within this time a look may still show what was before.
-DESCRIBE_LAG = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

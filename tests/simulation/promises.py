@@ -42,6 +42,11 @@ _OPEN_CALLS = """
 SELECT api, deadline FROM ledger.cloud_call
 WHERE settled_at IS NULL AND (client_token = %(token)s OR parameters->>'eni' = %(eni)s)
 """
+_LEAK_INTENDED = """
+SELECT kind = 'leak-release-intended' FROM ledger.entry
+WHERE kind IN ('leak-release-intended', 'leak-released') AND data->>'eni' = %s
+ORDER BY id DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,9 @@ class Promises:
         asked = {"token": flat.get("ClientToken", ""), "eni": eni}
         rows = self.ground.rows(_OPEN_CALLS, asked)
         subject = eni or flat.get("ClientToken", "")
-        if not any(named == api for named, _ in rows):
+        if not any(named == api for named, _ in rows) and not (
+            api == "DeleteNetworkInterface" and leak_intended(self.ground, eni)
+        ):
             self.broken("P4", f"{api} {subject} is sent and no open intent is in the ledger")
         if any(named == api and deadline <= now for named, deadline in rows):
             self.broken("P10", f"{api} {subject} is sent after its own deadline")
@@ -213,3 +220,8 @@ def _short(data: Mapping[str, Any]) -> str:
         text = value["eni"] + " " + value["ipv4"] if name == "address" else str(value)
         shown.append(f"{name}={text[:80]}")
     return " ".join(shown)
+
+
+def leak_intended(ground: Ground, eni: str) -> bool:
+    """Whether the sweep said last of an ENI that it deletes it: its intent, where no allocation is."""
+    return ground.rows(_LEAK_INTENDED, [eni]) == [(True,)]

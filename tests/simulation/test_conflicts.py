@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.cloud.faults import read_fault
 from ledger.rules.allocation import Allocation, Phase
 from tests.simulation.ground import Ground
 from tests.simulation.world import (
@@ -110,4 +111,31 @@ def test_p1_an_older_holder_that_is_gone_is_closed_and_the_newer_served(
     assert newer.address.ipv4 == older.address.ipv4
     [gone] = entries(world, older, "eni-gone")
     assert gone["expected"] is False
+    world.check_promises()
+
+
+def test_p1_an_older_holder_whose_end_is_not_to_be_seen_yet_is_waited_for(
+    reissuing: SimulatedWorld,
+) -> None:
+    """Seed 70768: its delete was accepted, its address went to the next Pod, and Describe showed how
+    things stood before. The next Pod was parked, for a person to find nothing."""
+    world = reissuing
+    world.create_pod("older", networks=[elastic()])
+    world.settle(10)
+    world.delete_pod("older")
+    while "DeleteNetworkInterface" not in world.mutating_calls():
+        world.settle(1)
+    older = named(world, "older")
+    assert (older.address is not None, older.deleting_since is not None) == (True, True)
+    world.cloud.faults.put(read_fault({"kind": "describe_lag", "seconds": 12}))
+    world.create_pod("newer", node="node-h2", networks=[elastic()])
+    world.settle(40)
+    newer = named(world, "newer")
+    assert entries(world, newer, "parked") == []
+    assert newer.phase is Phase.BOUND
+    assert older.address is not None
+    assert newer.address is not None
+    assert newer.address.ipv4 == older.address.ipv4
+    assert named(world, "older").phase is Phase.RELEASED
+    assert world.mutating_calls().count("CreateNetworkInterface") == 2
     world.check_promises()

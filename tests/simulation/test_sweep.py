@@ -9,6 +9,7 @@ import psycopg
 from consumers.cloud.port import CreateEni
 from ledger.rules.allocation import Phase
 from ledger.store.incarnations import confirm_incarnation
+from tests.simulation.promises import leak_intended
 from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
 
 TABLES = "entry, unfed, feed, allocation, tenure, cloud_call, observation, kafka_offset, watermark"
@@ -87,6 +88,10 @@ def test_p4_a_leak_is_deleted_after_two_looks_that_agree(world: SimulatedWorld) 
     assert leaked in world.member_enis()
     world.settle(200, step=10)
     assert leaked not in world.member_enis()
+    kinds = "SELECT kind FROM ledger.entry WHERE data->>'eni' = %s ORDER BY id"
+    told = [kind for (kind,) in world.ground.rows(kinds, [leaked])]
+    assert told == ["leak-release-intended", "leak-released"]
+    assert not leak_intended(world.ground, leaked), "it was released since"
     assert brakes(world) == []
     assert [a.phase for a in world.allocations()] == [Phase.BOUND]
 

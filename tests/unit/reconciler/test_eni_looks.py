@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from consumers.cloud.port import ATTACHING, AVAILABLE, DELETING, DETACHING, IN_USE, Eni
-from consumers.reconciler.eni_looks import DESCRIBE_LAG, NotYet, judge_motion, judge_open_call
+from consumers.reconciler.describing import DESCRIBE_LAG
+from consumers.reconciler.eni_looks import NotYet, judge_motion, judge_open_call
 from ledger.rules import entries as e
 from ledger.rules.allocation import Allocation
 from ledger.rules.under_way import Intent
