@@ -222,7 +222,8 @@ class Reflector:
             parameters["continue"] = token
         target = self.resource.rbac
         try:
-            response = await self._client.get(path, params=parameters)
+            request = self._client.build_request("GET", path, params=parameters)
+            response = await wire.send(self._client, request)
         except (httpx2.HTTPError, ConfigError) as failure:
             raise wire.unreachable("list", target, failure) from failure
         if not response.is_success:
@@ -297,7 +298,7 @@ class Reflector:
         opened_at = self._monotonic()
         before = self.place
         try:
-            response = await self._client.send(request, stream=True)
+            response = await wire.send(self._client, request, stream=True)
             try:
                 await self._refuse_unless_ok(response)
                 self._report(True, "")

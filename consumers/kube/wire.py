@@ -6,6 +6,7 @@ plugins); requests are our own, because its client can't send delete preconditio
 objects drop the fields they do not know.
 """
 
+import asyncio
 from typing import Any, Final
 
 import httpx2
@@ -28,6 +29,8 @@ from consumers.runtime.errors import OperatorError
 from consumers.runtime.settings import KubeSettings
 
 RETRY_AFTER_MAX_S: Final = 60.0
+#: How long who is cancelled waits for a request that is on its way out: many times a TLS handshake.
+SENDING_S: Final = 2.0
 
 
 class StatusDetails(msgspec.Struct):
@@ -80,6 +83,32 @@ def connect(settings: KubeSettings) -> httpx2.Client:
 def connect_async(settings: KubeSettings) -> httpx2.AsyncClient:
     """An authenticated client for one event loop. Raises KubeConfigError."""
     return AsyncClient(load_config(settings), _parameters(settings))
+
+
+async def send(
+    client: httpx2.AsyncClient,
+    request: httpx2.Request,
+    *,
+    stream: bool = False,
+    sending_s: float = SENDING_S,
+) -> httpx2.Response:
+    """client.send(), which a cancellation lets come to its answer, for `sending_s` seconds at most.
+
+    httpcore2 2.16 closes the connection of a TLS handshake that fails, and leaves it open when the
+    handshake is cancelled.
+    """
+    sending = asyncio.create_task(client.send(request, stream=stream))
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait((sending,), timeout=sending_s)
+        finally:
+            sending.cancel()
+            [outcome] = await asyncio.gather(sending, return_exceptions=True)
+            if isinstance(outcome, httpx2.Response):
+                await outcome.aclose()
+        raise
 
 
 def _parameters(settings: KubeSettings) -> ConnectionParams:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -165,22 +165,24 @@ class Ground:
         """The eni-config with this text (or with these keys changed), for the time of the block."""
         if not isinstance(text, str):
             text = json.dumps(merged(self.config(), text))
+        if not restarted:  # longer ago than in the second of the change
+            self.stamp_agents(datetime.now(UTC) - timedelta(hours=1))
         with self.kube.changed(CONFIG, {"data": {"eni_conf": text}}):
             if restarted:
                 self.stamp_agents()
             yield
         self.stamp_agents()
 
-    def stamp_agents(self) -> None:
-        """As if every agent had been restarted just now."""
+    def stamp_agents(self, started: datetime | None = None) -> None:
+        """As if every agent had been restarted at that time, or just now."""
         for node in self.nodes:
-            self.agent_is(node, ready=True)
+            self.agent_is(node, ready=True, started=started)
 
-    def agent_is(self, node: str, *, ready: bool) -> None:
+    def agent_is(self, node: str, *, ready: bool, started: datetime | None = None) -> None:
         """What kubelet says of the agent on a node."""
         status = {
             "phase": "Running",
-            "startTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "startTime": (started or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
         }
         self.kube.put_status(f"{KUBE_SYSTEM}/pods/terway-eniip-{node}", status)
