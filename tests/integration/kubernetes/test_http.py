@@ -1,5 +1,6 @@
 """The HTTP side that clients rely on: error bodies, bad requests, watches, webhooks over TLS."""
 
+import itertools
 import json
 import threading
 import time
@@ -15,6 +16,7 @@ from deploy.local.kubernetes.launch import Launched
 from deploy.local.parts.kube_api import KubeApi
 from deploy.local.parts.kube_apiserver.server import GenuineKube
 from tests.integration.conftest import KubePart
+from tests.integration.intake.ground import wait_until
 from tests.integration.kubernetes.webhook import WebhookServer, patch
 
 Json = dict[str, Any]
@@ -185,7 +187,15 @@ def test_a_webhook_with_another_ca_is_not_trusted(http: httpx2.Client, hook: Web
         json=wrong,
         headers={"Content-Type": "application/json-patch+json"},
     )
-    refused = http.post(f"{here}/configmaps", json=config_map("a"))
+    tries = itertools.count()
+
+    def ask() -> httpx2.Response:
+        return http.post(f"{here}/configmaps", json=config_map(f"untrusted-{next(tries)}"))
+
+    # The server's own picture of its configurations is behind the patch for a moment.
+    wait_until(lambda: ask().status_code == 500, "the patch is in effect")
+    hook.requests.clear()
+    refused = ask()
     assert refused.status_code == 500
     told = refused.json()["message"]
     assert "failed to verify certificate" in told or "certificate verify failed" in told
