@@ -8,6 +8,7 @@ import psycopg
 
 from consumers.cloud.port import CreateEni
 from ledger.rules.allocation import Phase
+from ledger.store.book import append_remark
 from ledger.store.incarnations import confirm_incarnation
 from tests.simulation.promises import leak_intended
 from tests.simulation.world import CLUSTER, Crash, SimulatedWorld, elastic, fixed
@@ -94,6 +95,10 @@ def test_p4_a_leak_is_deleted_after_two_looks_that_agree(world: SimulatedWorld) 
     assert not leak_intended(world.ground, leaked), "it was released since"
     assert brakes(world) == []
     assert [a.phase for a in world.allocations()] == [Phase.BOUND]
+    with world.database.transaction() as connection:
+        told_again = {"eni": leaked}
+        append_remark(connection, CLUSTER, "leak-release-intended", told_again, {}, world.now())
+    assert leak_intended(world.ground, leaked), "what the judge takes for an intent is one"
 
 
 def test_p11_a_ledger_restored_to_yesterday_cuts_nobody_off(world: SimulatedWorld) -> None:
